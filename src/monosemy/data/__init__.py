@@ -1,0 +1,1 @@
+"""Where activations come from: text, tokens, capture, shards, streams."""

@@ -1,0 +1,1 @@
+"""Numbers with names, and the fast kernels."""

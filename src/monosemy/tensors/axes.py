@@ -1,0 +1,26 @@
+"""The one vocabulary of axes, as used in every signature.
+
+====================  ====================================================================
+axis                  meaning
+====================  ====================================================================
+``token``             one position of one context, after the positions left out are dropped
+``context``           one packed window of text
+``position``          a place inside a context, from 0
+``width``             numbers in an activation vector at a site (d)
+``latent``            entries of a dictionary (m)
+``active``            non-zero entries of a sparse code, over all its tokens
+``document``          one source document
+``vocabulary``        token ids of a model
+====================  ====================================================================
+
+Shapes are written with jaxtyping: ``Float[Tensor, "token width"]``. They are checked while
+testing and cost nothing while running.
+"""
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+Activations = Float[Tensor, "token width"]
+Latents = Float[Tensor, "token latent"]
+
+__all__ = ["Activations", "Bool", "Float", "Int", "Latents", "Tensor"]
