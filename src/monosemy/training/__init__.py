@@ -1,0 +1,1 @@
+"""How a dictionary (or the specimen) is learned: one loop, many programs."""

@@ -1,0 +1,194 @@
+"""The one loop: the main road of training.
+
+Whatever is trained is a `Program`: it owns the parameters and turns a batch into a loss. The loop
+knows nothing else about it, so dictionaries and the specimen are trained by the same lines.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from monosemy.foundation.errors import Interrupted, UserError
+from monosemy.foundation.progress import SILENT, Progress
+from monosemy.tensors.axes import Float, Tensor
+from monosemy.training.journal import Journal
+from monosemy.training.optim import Optimiser
+
+Readings = dict[str, Tensor]
+
+
+class Program(Protocol):
+    """What is learned, and from what loss."""
+
+    module: nn.Module
+
+    def loss(self, batch: Tensor) -> tuple[Float[Tensor, ""], Readings]:
+        """The scalar to be lowered, and readings for the journal (scalars, left on the device)."""
+
+    def before_update(self) -> None:
+        """Gradients are there; project them if the parameters live on a manifold."""
+
+    def after_update(self) -> None:
+        """Parameters have moved; bring them back to the manifold if there is one."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that changes while learning, parameters included."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up a state saved by `state_dict`."""
+
+
+class Stream(Protocol):
+    """Batches without end, or for as long as the run needs."""
+
+    def __next__(self) -> Tensor:
+        """The next batch."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the stream stands."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go to where a stream stood."""
+
+
+@dataclass(frozen=True)
+class Rhythm:
+    """How often the loop does what it does beside learning, in steps."""
+
+    log: int = 50
+    """A line of metrics."""
+    checkpoint: int = 500
+    """A resumable state on disk."""
+    observe: int = 1000
+    """A call of the observer, where one is given."""
+
+
+@dataclass
+class Training:
+    """Everything one run needs; `fit` makes it go."""
+
+    program: Program
+    optimiser: Optimiser
+    stream: Stream
+    steps: int
+    rhythm: Rhythm = field(default_factory=Rhythm)
+    observer: Callable[[], dict[str, float]] | None = None
+    """Measures the program between steps (held-out loss, say); its readings are logged."""
+    tokens_per_step: int = 0
+    """For the rate shown while training."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a resumed run needs to go on bit for bit."""
+        return {
+            "program": self.program.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "stream": self.stream.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what `state_dict` gave."""
+        self.program.load_state_dict(state["program"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.stream.load_state_dict(state["stream"])
+
+
+def fit(training: Training, journal: Journal, progress: Progress = SILENT) -> None:
+    """Train to the last step, from wherever the journal left off.
+
+    Errors
+    ------
+    `Interrupted` after SIGINT or SIGTERM, with the state saved. `UserError` where the loss is not
+    finite, naming the step; the last checkpoint stands.
+    """
+    begin = _resume(training, journal)
+    unit = "tokens" if training.tokens_per_step else "steps"
+    size = training.tokens_per_step or 1
+    with stop_requests() as stopped, progress.task("train", training.steps * size, unit) as task:
+        task.advance(begin * size)
+        for step in range(begin, training.steps):
+            loss, readings = advance(training, step)
+            note = _record(training, journal, step + 1, loss, readings)
+            task.advance(size, note)
+            if stopped():
+                journal.save(step + 1, training.state_dict())
+                raise Interrupted(
+                    f"stopped after step {step + 1:,} of {training.steps:,}; the state is saved in "
+                    f"{journal.folder}. Run the same command again to go on from there"
+                )
+
+
+def advance(training: Training, step: int) -> tuple[Tensor, Readings]:
+    """One step: loss, gradients, update."""
+    program = training.program
+    loss, readings = program.loss(next(training.stream))
+    loss.backward()
+    program.before_update()
+    readings |= training.optimiser.step(step)
+    program.after_update()
+    return loss.detach(), readings
+
+
+def _resume(training: Training, journal: Journal) -> int:
+    state = journal.load()
+    if state is None:
+        return 0
+    training.load_state_dict(state)
+    return int(state["step"])
+
+
+def _record(
+    training: Training, journal: Journal, done: int, loss: Tensor, readings: Readings
+) -> str:
+    """Log, observe and save where due; returns a short reading for the progress bar."""
+    rhythm, last = training.rhythm, done == training.steps
+    note = ""
+    if last or done % rhythm.log == 0:
+        values = {"loss": float(loss)} | {name: float(value) for name, value in readings.items()}
+        if not torch.isfinite(loss):
+            raise UserError(
+                f"the loss became {float(loss)} at step {done}; lower the learning rate. "
+                f"The last checkpoint in {journal.folder} stands"
+            )
+        if training.observer and (last or done % rhythm.observe == 0):
+            values |= training.observer()
+        journal.log(done, values | {"time": round(time.time(), 3)})
+        note = f"loss {values['loss']:.4g}"
+    if last or done % rhythm.checkpoint == 0:
+        journal.save(done, training.state_dict())
+    return note
+
+
+@contextmanager
+def stop_requests() -> Iterator[Callable[[], bool]]:
+    """While the block runs, SIGINT and SIGTERM ask it to stop; the value says whether one came.
+
+    A second request acts at once, as if nobody listened. Outside the main thread, where Python
+    cannot listen for signals, nothing ever asks.
+    """
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        asked.set()
+        signal.signal(number, before[number])
+
+    for number in before:
+        signal.signal(number, ask)
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
