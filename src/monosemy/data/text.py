@@ -9,14 +9,16 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import re
 import sys
 import sysconfig
-from collections.abc import Callable, Iterable, Iterator
+import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from monosemy.foundation.errors import UserError, nearest
+from monosemy.foundation.errors import UserError, nearest, refuse
 
 END_OF_DOCUMENT = "<|endoftext|>"
 SPLITS = ("train", "heldout", "all")
@@ -59,22 +61,25 @@ def open_corpus(source: str | Path, split: str = "train") -> Corpus:
 
     Parameters
     ----------
-    source : ``stdlib`` (the standard library of the running Python), a ``.txt`` or ``.txt.gz`` file
-        (a line ``<|endoftext|>`` ends each document; without one, the file is one document), a
-        ``.jsonl`` file (one object a line, text under ``text``), a folder of such files and of
-        source files, or a folder written by ``datasets.Dataset.save_to_disk``.
+    source : ``stdlib`` (the standard library of the running Python), a ``.txt`` file (a line
+        ``<|endoftext|>`` ends each document; without one, the file is one document), a ``.jsonl``
+        file (one object a line, text under ``text``), either of them with ``.gz`` behind, a folder
+        of such files and of source files, or a folder written by ``Dataset.save_to_disk`` or
+        ``DatasetDict.save_to_disk`` (whose own parts are read one after another).
     split : ``train``, ``heldout`` or ``all``. The split goes by the SHA-256 of a name: for a folder
-        and the standard library the file's name, else the document's; about one in eight is held out.
-        A document is in exactly one of ``train`` and ``heldout``, and stays there when others come
-        or go.
+        and the standard library the file's name, else the document's; about one in eight is held
+        out. A document is in exactly one of ``train`` and ``heldout``, and stays there when files
+        come or go and when documents are added at the end of a file.
 
     Errors
     ------
-    `UserError` for an unknown source or split, and for text that is empty or not UTF-8.
+    `UserError` for an unknown source or split, and for text that is empty, damaged or not UTF-8.
     """
     if split not in SPLITS:
-        raise UserError(f"unknown split {split!r}; known: {', '.join(SPLITS)}{nearest(split, SPLITS)}")
+        hint = nearest(split, SPLITS)
+        raise UserError(f"unknown split {split!r}; known: {', '.join(SPLITS)}{hint}")
     everything = list(_read(source))
+    refuse(_not_unicode(document for _, document in everything), str(source))
     chosen = tuple(document for group, document in everything if split in ("all", split_of(group)))
     if not any(document.text.strip() for _, document in everything):
         raise UserError(f"no text in {source}: wanted at least one document that is not empty")
@@ -84,6 +89,21 @@ def open_corpus(source: str | Path, split: str = "train") -> Corpus:
             "give more documents, or use --split all"
         )
     return Corpus(name=str(source), split=split, documents=chosen)
+
+
+def _not_unicode(documents: Iterable[Document]) -> list[str]:
+    """A sentence for each document that holds half a surrogate pair: no tokenizer can read it."""
+    reasons = []
+    for document in documents:
+        try:
+            document.name.encode(), document.text.encode()
+        except UnicodeEncodeError as error:
+            found = f"{error.object[error.start]!r} at character {error.start}"
+            reasons.append(
+                f"document {document.name!r} holds {found}, which is not Unicode text; "
+                "repair it, or leave it out"
+            )
+    return reasons
 
 
 def split_of(name: str) -> str:
@@ -107,7 +127,7 @@ def _read(source: str | Path) -> Grouped:
     if not path.exists():
         raise UserError(
             f"unknown text source {str(source)!r}: no such file or folder; wanted 'stdlib', "
-            "a .txt, .txt.gz or .jsonl file, a folder of text, or a datasets folder"
+            "a .txt, .txt.gz, .jsonl or .jsonl.gz file, a folder of text, or a datasets folder"
             + nearest(str(source), ["stdlib"])
         )
     if path.is_dir():
@@ -121,8 +141,8 @@ def _read(source: str | Path) -> Grouped:
 # Left out because not every build of Python carries them (distributions split them off), because
 # they differ by platform, or because they are test suites.
 _NOT_EVERYWHERE = frozenset(
-    "antigravity distutils ensurepip idlelib lib2to3 msilib nt pydoc_data this tkinter turtle "
-    "turtledemo venv winreg winsound".split()
+    ["antigravity", "distutils", "ensurepip", "idlelib", "lib2to3", "msilib", "nt", "pydoc_data"]
+    + ["this", "tkinter", "turtle", "turtledemo", "venv", "winreg", "winsound"]
 )
 # encodings/cp1252.py and its seventy siblings are tables of 256 characters: machine-made, and
 # a tenth of the library's bytes.
@@ -177,7 +197,8 @@ def describe_standard_library() -> dict[str, str]:
 
 # --- files and folders ---------------------------------------------------------------------------
 
-TEXT_SUFFIXES = (".txt", ".txt.gz", ".jsonl", ".md", ".rst", ".py")
+TEXT_SUFFIXES = (".txt", ".txt.gz", ".jsonl", ".jsonl.gz", ".md", ".rst", ".py")
+_END_LINE = re.compile(rf"^{re.escape(END_OF_DOCUMENT)}[ \t]*\r?$", re.MULTILINE)
 
 
 def _folder(root: Path) -> Grouped:
@@ -197,9 +218,9 @@ def _folder(root: Path) -> Grouped:
 
 
 def _file(path: Path, name: str) -> Iterator[Document]:
-    data = gzip.decompress(path.read_bytes()) if path.name.endswith(".gz") else path.read_bytes()
-    text = _decode(data, path)
-    texts = _json_lines(text, path) if path.name.endswith(".jsonl") else _split_documents(text)
+    text = _decode(_bytes(path), path)
+    is_json = path.name.removesuffix(".gz").endswith(".jsonl")
+    texts = _json_lines(text, path) if is_json else _split_documents(text)
     if len(texts) == 1:
         yield Document(name, texts[0])
         return
@@ -207,14 +228,27 @@ def _file(path: Path, name: str) -> Iterator[Document]:
         yield Document(f"{name}#{index}", one)
 
 
+def _bytes(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+        return gzip.decompress(data) if path.name.endswith(".gz") else data
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise UserError(
+            f"{path} is not a whole gzip file ({error}); fetch or compress it again"
+        ) from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+
+
 def _split_documents(text: str) -> list[str]:
-    parts = text.split(END_OF_DOCUMENT)
+    parts = _END_LINE.split(text)
     return [part.strip() for part in parts if part.strip()] if len(parts) > 1 else [text]
 
 
 def _json_lines(text: str, path: Path) -> list[str]:
     texts = []
-    for number, line in enumerate(text.splitlines(), 1):
+    # Not splitlines(): a JSON string may hold U+2028, U+0085 and other line ends as they are.
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -231,14 +265,15 @@ def _all_strings(texts: Iterable[object], path: Path) -> list[str]:
     strings = []
     for index, text in enumerate(texts):
         if not isinstance(text, str):
-            raise UserError(f"{path}, document {index}: 'text' is {type(text).__name__}, not a string")
+            kind = type(text).__name__
+            raise UserError(f"{path}, document {index}: 'text' is {kind}, not a string")
         strings.append(text)
     return strings
 
 
 def _decode(data: bytes, path: Path) -> str:
     try:
-        text = data.decode("utf-8")
+        text = data.decode("utf-8").removeprefix("\ufeff")  # a byte order mark is no character
     except UnicodeDecodeError as error:
         raise UserError(
             f"{path} is not UTF-8 text (byte {error.start} is 0x{data[error.start]:02x}); "
@@ -250,14 +285,17 @@ def _decode(data: bytes, path: Path) -> str:
 
 
 def _dataset(path: Path) -> Grouped:
-    load: Callable
     try:
-        from datasets import load_from_disk as load
+        from datasets import load_from_disk
     except ImportError:
         raise UserError(
-            f"{path} is a datasets folder; reading it needs the extra: pip install 'monosemy[datasets]'"
+            f"{path} is a datasets folder; reading it needs the extra: "
+            "pip install 'monosemy[datasets]'"
         ) from None
-    loaded = load(str(path))
+    try:
+        loaded = load_from_disk(str(path))
+    except Exception as error:  # whatever the library meets in a damaged folder
+        raise UserError(f"{path} is a datasets folder that cannot be read: {error}") from None
     tables = loaded.items() if hasattr(loaded, "items") else [("", loaded)]
     for part, table in tables:
         if "text" not in table.column_names:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 
 from monosemy.data.text import Corpus, Document
-from monosemy.foundation.errors import UserError
+from monosemy.foundation.errors import UserError, refuse
 from monosemy.foundation.progress import SILENT, Progress
 from monosemy.tensors.axes import Bool, Int, Tensor
 from monosemy.tensors.compute import Compute
@@ -23,6 +25,39 @@ _BATCH = 256
 
 
 @dataclass(frozen=True)
+class Origin:
+    """The text that contexts were packed from, and the seed of its order."""
+
+    corpus: str
+    """What was opened: ``stdlib`` or a path."""
+    split: str
+    """``train``, ``heldout`` or ``all``."""
+    fingerprint: str
+    """Of the corpus; see `Corpus.fingerprint`."""
+    seed: int
+    """Fixes the order of the documents."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one kept token stands."""
+
+    context: int
+    position: int
+    document: str
+    """The document's name."""
+    offset: int
+    """First character of the token in its document, or `NOWHERE`."""
+
+    def __str__(self) -> str:
+        where = "its beginning" if self.offset == NOWHERE else f"character {self.offset:,}"
+        return (
+            f"document {self.document!r}, {where} "
+            f"(context {self.context:,}, position {self.position:,})"
+        )
+
+
+@dataclass(frozen=True)
 class Contexts:
     """Token windows of one length, in a fixed order, each token with its provenance.
 
@@ -30,10 +65,12 @@ class Contexts:
     ----------
     ids : token ids.
     document : index into `documents` of the document that the token belongs to.
-    offset : first character of the token in that document; `NOWHERE` for a beginning-of-document
-        or padding token.
+    offset : first character of the token in that document, as the tokenizer reports it (one that
+        trims spaces from its spans gives the first character after them); `NOWHERE` for a
+        beginning-of-document or padding token.
     kept : whether the token's activation is to be used (see `pack`).
     documents : the names of the documents, in the order packed.
+    origin : where the text came from, if known.
     """
 
     ids: Int[Tensor, "context position"]
@@ -41,6 +78,7 @@ class Contexts:
     offset: Int[Tensor, "context position"]
     kept: Bool[Tensor, "context position"]
     documents: tuple[str, ...]
+    origin: Origin | None = None
 
     def __len__(self) -> int:
         return self.ids.shape[0]
@@ -55,6 +93,30 @@ class Contexts:
         """How many tokens are kept, over all contexts."""
         return int(self.kept.sum())
 
+    @property
+    def padding(self) -> Bool[Tensor, "context position"]:
+        """Which tokens only fill up the last context."""
+        # A beginning token is NOWHERE too, but opens a document; padding repeats the last one.
+        same = torch.zeros_like(self.kept)
+        same[:, 1:] = self.document[:, 1:] == self.document[:, :-1]
+        return same & (self.offset == NOWHERE)
+
+    def place(self, token: int) -> Place:
+        """Where kept token number `token` (context-major, from 0) stands."""
+        flat = int(self.kept.flatten().nonzero()[token])
+        context, position = divmod(flat, self.length)
+        name = self.documents[int(self.document[context, position])]
+        return Place(context, position, name, int(self.offset[context, position]))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the shape, every id, every provenance and every document's name."""
+        digest = hashlib.sha256(f"{len(self)} {self.length}\0".encode())
+        for column in (self.ids, self.document, self.offset, self.kept):
+            digest.update(column.to(torch.int64).contiguous().numpy().tobytes())
+        digest.update("\0".join(self.documents).encode())
+        return digest.hexdigest()
+
     def __getitem__(self, chosen: slice) -> Contexts:
         return Contexts(
             self.ids[chosen],
@@ -62,6 +124,7 @@ class Contexts:
             self.offset[chosen],
             self.kept[chosen],
             self.documents,
+            self.origin,
         )
 
 
@@ -77,6 +140,14 @@ class Packing:
     """Leave beginning-of-document tokens out: their activations are often ten times larger."""
     shuffle: bool = True
     """Read the documents in an order drawn from the seed rather than in the corpus's own."""
+
+    def __post_init__(self) -> None:
+        reasons = []
+        if self.context < 1:
+            reasons.append(f"context is {self.context} positions; wanted at least 1")
+        if self.tokens is not None and self.tokens < 1:
+            reasons.append(f"tokens is {self.tokens}; wanted at least 1, or none for all the text")
+        refuse(reasons, "this packing")
 
 
 def pack(
@@ -100,8 +171,13 @@ def pack(
 
     Errors
     ------
-    `UserError` where no token comes out of the text.
+    `UserError` where no token comes out of the text, and for a tokenizer without offsets.
     """
+    if not getattr(tokenizer, "is_fast", False):
+        raise UserError(
+            f"tokenizer {type(tokenizer).__name__} gives no offsets, so tokens could not be traced "
+            "to their text; use its fast version (a folder with tokenizer.json)"
+        )
     beginning = tokenizer.bos_token_id
     order = _document_order(corpus.documents, packing, compute)
     stream = _Stream(packing, beginning)
@@ -125,7 +201,8 @@ def pack(
             if stream.full:
                 break
     padding = next(i for i in (tokenizer.pad_token_id, beginning, 0) if i is not None)
-    return stream.cut(padding, corpus)
+    origin = Origin(corpus.name, corpus.split, corpus.fingerprint, compute.seed)
+    return stream.cut(padding, origin)
 
 
 def _document_order(
@@ -169,13 +246,15 @@ class _Stream:
         self.parts.append(part)
         self.kept += int(part[:, 3].sum())
 
-    def cut(self, padding: int, corpus: Corpus) -> Contexts:
+    def cut(self, padding: int, origin: Origin) -> Contexts:
         if not self.kept:
-            raise UserError(f"no token comes out of {corpus.name} ({corpus.split}): its text is empty")
+            raise UserError(
+                f"no token comes out of {origin.corpus} ({origin.split}): its text is empty"
+            )
         joined = np.concatenate(self.parts)
         missing = -len(joined) % self.packing.context
         filler = np.array([[padding, joined[-1, 1], NOWHERE, 0]] * missing, dtype=np.int32)
         joined = np.concatenate([joined, filler.reshape(missing, 4)])
         columns = torch.from_numpy(joined.T.copy()).view(4, -1, self.packing.context)
         ids, document, offset, kept = columns.unbind()
-        return Contexts(ids.long(), document, offset, kept.bool(), tuple(self.names))
+        return Contexts(ids.long(), document, offset, kept.bool(), tuple(self.names), origin)

@@ -1,0 +1,1 @@
+"""What studies a model: dictionaries of directions. This floor knows nothing of models."""

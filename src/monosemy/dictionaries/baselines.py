@@ -1,0 +1,48 @@
+"""PCA, neurons, random directions: the same questions, honest comparisons."""
+
+from __future__ import annotations
+
+import torch
+
+from monosemy.dictionaries.flat import FlatDictionary
+from monosemy.dictionaries.selection import SignedTopK, TopK
+from monosemy.tensors.axes import Activations
+
+
+def neurons(width: int, k: int) -> FlatDictionary:
+    """Each axis of the site as a latent: keep the `k` largest in magnitude, drop the rest."""
+    eye = torch.eye(width)
+    return FlatDictionary(
+        eye.clone(), torch.zeros(width), eye, torch.zeros(width), SignedTopK(min(k, width))
+    )
+
+
+def principal_components(rows: Activations, k: int) -> FlatDictionary:
+    """Principal axes about the mean: for each token the `k` coordinates largest in magnitude.
+
+    Among all ways of keeping `k` coordinates in an orthonormal basis this one leaves the smallest
+    squared error, so it is at least as good as the first `k` components.
+    """
+    mean = rows.mean(0)
+    axes = torch.linalg.eigh(torch.cov(rows.T.double())).eigenvectors.flip(1).T
+    axes = axes.to(rows.dtype).contiguous()
+    width = rows.shape[1]
+    return FlatDictionary(axes.clone(), torch.zeros(width), axes, mean, SignedTopK(min(k, width)))
+
+
+@torch.no_grad()
+def random_directions(
+    rows: Activations, latents: int, k: int, generator: torch.Generator
+) -> FlatDictionary:
+    """Random unit directions about the mean; the `k` that match best, scaled to fit.
+
+    One scale for the whole code, by least squares on `rows`:
+    ``s = <x - mean, x̂ - mean> / |x̂ - mean|²``. Without it, overlapping directions overshoot.
+    """
+    dictionary = FlatDictionary.random(rows.shape[1], latents, TopK(k), generator)
+    dictionary.b_dec.copy_(rows.mean(0))
+    spread = rows - dictionary.b_dec
+    fitted = dictionary(rows) - dictionary.b_dec
+    scale = (spread * fitted).sum() / fitted.square().sum().clamp_min(1e-12)
+    dictionary.W_enc.mul_(scale)
+    return dictionary

@@ -1,0 +1,164 @@
+"""Save and load. The native form is the one that SAELens and what is built on it already read.
+
+A folder with ``cfg.json`` and ``sae_weights.safetensors`` (``W_enc`` (width, latent), ``W_dec``
+(latent, width), ``b_enc``, ``b_dec``, ``threshold`` for JumpReLU). BatchTopK is written in its
+inference form, JumpReLU with one threshold for all latents.
+"""
+
+from __future__ import annotations
+
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as parse_safetensors
+from safetensors.torch import save as format_safetensors
+
+from monosemy.dictionaries.flat import FlatDictionary
+from monosemy.dictionaries.selection import BatchTopK, JumpReLU, ReLU, Selection, TopK
+from monosemy.foundation import storage
+from monosemy.foundation.errors import UserError, refuse
+from monosemy.tensors.axes import Tensor
+
+CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
+ARCHITECTURES = {"relu": "standard", "topk": "topk", "jumprelu": "jumprelu", "batchtopk": "jumprelu"}
+
+
+def save(dictionary: FlatDictionary, folder: Path) -> None:
+    """Write `dictionary` into `folder`, weights first, so that a folder with a config is whole."""
+    folder = Path(folder)
+    kind = dictionary.selection.kind
+    if kind not in ARCHITECTURES:
+        raise UserError(
+            f"a dictionary with the selection {kind!r} has no form in this file format; "
+            f"known: {', '.join(sorted(ARCHITECTURES))}"
+        )
+    storage.write_bytes(folder / WEIGHTS, format_safetensors(_tensors(dictionary)))
+    storage.write_json(folder / CONFIG, _config(dictionary))
+
+
+def load(folder: str | Path) -> FlatDictionary:
+    """The dictionary in `folder`, in evaluation mode.
+
+    Errors
+    ------
+    `UserError` naming the file and every reason: missing or cut-off files, missing tensors, shapes
+    that disagree, an architecture or a setting this reader does not know.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"no dictionary at {folder}: no such folder")
+    config = storage.read_json(folder / CONFIG, "the dictionary's configuration")
+    tensors = _read_tensors(folder / WEIGHTS)
+    refuse(_reasons(config, tensors), f"the dictionary in {folder}")
+    dictionary = FlatDictionary(
+        tensors["W_enc"].T.contiguous(),
+        tensors["b_enc"],
+        tensors["W_dec"],
+        tensors["b_dec"],
+        _selection(config, tensors),
+    )
+    dictionary.metadata = dict(config.get("metadata", {}))
+    return dictionary.eval()
+
+
+def _tensors(dictionary: FlatDictionary) -> dict[str, Tensor]:
+    tensors = {
+        "W_enc": dictionary.W_enc.detach().T,
+        "b_enc": dictionary.b_enc.detach(),
+        "W_dec": dictionary.W_dec.detach(),
+        "b_dec": dictionary.b_dec.detach(),
+    }
+    selection = dictionary.selection
+    if isinstance(selection, BatchTopK):
+        tensors["threshold"] = selection.threshold.float().expand(dictionary.latents)
+    if isinstance(selection, JumpReLU):
+        tensors["threshold"] = selection.threshold
+    return {name: tensor.cpu().contiguous().clone() for name, tensor in tensors.items()}
+
+
+def _config(dictionary: FlatDictionary) -> dict[str, Any]:
+    selection = dictionary.selection
+    config: dict[str, Any] = {
+        "architecture": ARCHITECTURES[selection.kind],
+        "d_in": dictionary.width,
+        "d_sae": dictionary.latents,
+        "dtype": str(dictionary.W_dec.dtype).removeprefix("torch."),
+        "device": "cpu",
+        "apply_b_dec_to_input": True,
+        "normalize_activations": "none",
+        "reshape_activations": "none",
+        "metadata": {
+            **dictionary.metadata,
+            "training_architecture": selection.kind,
+            "monosemy_version": metadata.version("monosemy"),
+        },
+    }
+    if isinstance(selection, TopK):
+        config |= {"k": selection.k, "rescale_acts_by_decoder_norm": False}
+    return config
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    if not path.exists():
+        raise UserError(f"the dictionary's weights are missing: {path} does not exist")
+    try:
+        return parse_safetensors(path.read_bytes())
+    except SafetensorError as error:
+        raise UserError(
+            f"{path} is not a whole safetensors file ({error}); copy it again from its source"
+        ) from None
+
+
+def _reasons(config: dict[str, Any], tensors: dict[str, Tensor]) -> list[str]:
+    architecture = config.get("architecture")
+    if architecture not in ARCHITECTURES.values():
+        known = ", ".join(sorted(set(ARCHITECTURES.values())))
+        return [f"unknown architecture {architecture!r}; known: {known}"]
+    reasons = [
+        f"{key} = {config[key]!r}, and only {wanted!r} is read"
+        for key, wanted in (
+            ("apply_b_dec_to_input", True),
+            ("normalize_activations", "none"),
+            ("reshape_activations", "none"),
+            ("rescale_acts_by_decoder_norm", False),
+        )
+        if config.get(key, wanted) != wanted
+    ]
+    wanted = _wanted_shapes(config)
+    if architecture == "topk" and not isinstance(config.get("k"), int):
+        reasons.append("a topk dictionary needs a whole number k in its configuration")
+    for name, shape in wanted.items():
+        if name not in tensors:
+            reasons.append(f"tensor {name} {shape} is missing")
+        elif tuple(tensors[name].shape) != shape:
+            found = tuple(tensors[name].shape)
+            reasons.append(f"tensor {name} has shape {found}, wanted {shape}")
+        elif not torch.isfinite(tensors[name]).all():
+            reasons.append(f"tensor {name} holds values that are not finite")
+    return reasons
+
+
+def _wanted_shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    width, latents = config.get("d_in"), config.get("d_sae")
+    if not isinstance(width, int) or not isinstance(latents, int):
+        raise UserError(f"d_in = {width!r} and d_sae = {latents!r}; wanted two whole numbers")
+    shapes: dict[str, tuple[int, ...]] = {
+        "W_enc": (width, latents),
+        "b_enc": (latents,),
+        "W_dec": (latents, width),
+        "b_dec": (width,),
+    }
+    if config["architecture"] == "jumprelu":
+        shapes["threshold"] = (latents,)
+    return shapes
+
+
+def _selection(config: dict[str, Any], tensors: dict[str, Tensor]) -> Selection:
+    if config["architecture"] == "standard":
+        return ReLU()
+    if config["architecture"] == "topk":
+        return TopK(config["k"])
+    return JumpReLU(tensors["threshold"])

@@ -1,0 +1,76 @@
+"""One linear encoder, one decoder, any selection."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from monosemy.dictionaries.base import Dictionary
+from monosemy.dictionaries.selection import Selection
+from monosemy.foundation.errors import refuse
+from monosemy.tensors import kernels, plain
+from monosemy.tensors.axes import Activations, Float, Tensor
+from monosemy.tensors.codes import SparseCode
+
+
+class FlatDictionary(Dictionary):
+    """``f = select(W_enc (x - b_dec) + b_enc)``, ``x̂ = f W_dec + b_dec``.
+
+    A sparse autoencoder (Bricken et al. 2023; Cunningham et al. 2023). Both matrices hold one row
+    a latent, because a step touches the rows of active latents only.
+
+    Parameters
+    ----------
+    W_enc, b_enc : the encoder.
+    W_dec, b_dec : the directions and their offset; `b_dec` is also subtracted before encoding.
+    selection : which pre-activations survive.
+
+    Errors
+    ------
+    `UserError` where shapes disagree or the selection does not fit, all reasons at once.
+    """
+
+    def __init__(
+        self,
+        W_enc: Float[Tensor, "latent width"],
+        b_enc: Float[Tensor, "latent"],
+        W_dec: Float[Tensor, "latent width"],
+        b_dec: Float[Tensor, "width"],
+        selection: Selection,
+    ):
+        super().__init__()
+        refuse(selection.refuse_for(W_dec.shape[0]), "this dictionary")
+        self.W_enc = nn.Parameter(W_enc)
+        self.b_enc = nn.Parameter(b_enc)
+        self.W_dec = nn.Parameter(W_dec)
+        self.b_dec = nn.Parameter(b_dec)
+        self.selection = selection
+
+    @classmethod
+    def random(
+        cls, width: int, latents: int, selection: Selection, generator: torch.Generator
+    ) -> FlatDictionary:
+        """Directions drawn evenly from the sphere; the encoder begins as their transpose."""
+        drawn = torch.randn(latents, width, generator=generator)
+        directions = nn.functional.normalize(drawn, dim=1)
+        zeros = torch.zeros(latents), torch.zeros(width)
+        return cls(directions.clone(), zeros[0], directions, zeros[1], selection)
+
+    def code(self, x: Activations) -> SparseCode:
+        """See the class."""
+        encoder = (self.W_enc, self.b_enc, self.b_dec)
+        with torch.no_grad():
+            support = self.selection.support(plain.pre_activations(x, *encoder))
+        return kernels.differentiable_values(support, x, *encoder)
+
+    @torch.no_grad()
+    def rescale_(self, factor: float) -> FlatDictionary:
+        """Change units: afterwards it maps ``factor · x`` as it mapped ``x`` before. In place.
+
+        Latent activations change by the same factor, directions keep their lengths. This is how a
+        scaling of the input is folded away.
+        """
+        self.b_enc.mul_(factor)
+        self.b_dec.mul_(factor)
+        self.selection.rescale_(factor)
+        return self
