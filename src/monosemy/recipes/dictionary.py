@@ -1,0 +1,249 @@
+"""From text to a dictionary: the recipe, and the road that follows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from monosemy.data.capture import LiveSource
+from monosemy.data.shards import open_shards
+from monosemy.data.streams import ActivationStream, Source
+from monosemy.data.text import Corpus, open_corpus
+from monosemy.data.tokens import Contexts, Packing, pack
+from monosemy.dictionaries import files
+from monosemy.dictionaries.flat import FlatDictionary
+from monosemy.dictionaries.selection import SELECTIONS, build_selection
+from monosemy.foundation.errors import UserError, nearest, refuse
+from monosemy.foundation.progress import SILENT, Progress
+from monosemy.models.loading import LoadedModel, load, reinitialised
+from monosemy.models.sites import Site, resolve
+from monosemy.recipes import config
+from monosemy.tensors.compute import DTYPES, Compute
+from monosemy.training.journal import Journal
+from monosemy.training.loop import Rhythm, Training, fit
+from monosemy.training.objectives import LearnDictionary, ObjectiveConfig
+from monosemy.training.optim import OptimConfig, Optimiser
+from monosemy.training.start import CENTRES, Start, look
+
+# Rows that the start looks at: enough for a mean in every direction, a moment to compute.
+START_ROWS = 16_384
+
+
+@dataclass(frozen=True)
+class DictionaryRecipe:
+    """Everything that decides a dictionary."""
+
+    model: str = "specimen"
+    """``specimen``, a Hugging Face folder, or a hub name."""
+    site: str = "blocks.0.mlp.hook_post"
+    """Where activations are read; ``monosemy sites MODEL`` lists them."""
+    random_model: int | None = None
+    """Replace the model's weights by random ones from this seed: the control."""
+    text: str = "stdlib"
+    """``stdlib``, a text or JSONL file, a folder, a datasets folder."""
+    shards: str | None = None
+    """A folder of captured activations to read instead of running the model."""
+    tokens: int = 1_000_000
+    """Activations in an epoch."""
+    epochs: int = 1
+    """Passes over them."""
+    context: int = 256
+    """Tokens in a window of text."""
+    latents: int = 4096
+    """Size of the dictionary."""
+    selection: str = "batchtopk"
+    """Which latents stay active: ``relu``, ``topk`` or ``batchtopk``."""
+    k: int = 16
+    """Active latents a token, where the selection has a k."""
+    batch: int = 1024
+    """Activations in an update."""
+    block: int = 131_072
+    """Activations that are held and shuffled together."""
+    centre: str = "geometric_median"
+    """Where `b_dec` begins: ``geometric_median``, ``mean`` or ``zero``."""
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    """Weights of the loss."""
+    optim: OptimConfig = field(default_factory=lambda: OptimConfig(learning_rate=2e-3))
+    """The optimiser."""
+    checkpoint: int = 500
+    """Updates between resumable states on disk."""
+    seed: int = 0
+    """Root of every random draw."""
+    device: str = "cpu"
+    """Where tensors live."""
+    dtype: str = "float32"
+    """Precision in which the model is read."""
+
+    @property
+    def steps(self) -> int:
+        """Updates in all."""
+        return self.epochs * (self.tokens // self.batch)
+
+    @property
+    def compute(self) -> Compute:
+        """Device, dtype and seed as one value."""
+        return Compute(self.device, self.dtype, self.seed)
+
+
+def demo() -> DictionaryRecipe:
+    """4,096 BatchTopK latents (k = 16) on the specimen's 512 neurons, a million activations."""
+    return DictionaryRecipe()
+
+
+def residual() -> DictionaryRecipe:
+    """2,048 TopK latents on what the specimen's layer leaves in the residual stream."""
+    return DictionaryRecipe(
+        site="blocks.0.hook_resid_post", latents=2048, selection="topk", k=16
+    )
+
+
+def relu() -> DictionaryRecipe:
+    """The ReLU dictionary of "Towards Monosemanticity": an L1 penalty instead of a k."""
+    return DictionaryRecipe(
+        selection="relu", objective=ObjectiveConfig(l1=0.12, l1_warmup=200, aux=0.0)
+    )
+
+
+RECIPES: dict[str, Callable[[], DictionaryRecipe]] = {
+    "demo": demo,
+    "residual": residual,
+    "relu": relu,
+}
+
+
+def find_recipe(name: str) -> DictionaryRecipe:
+    """The recipe called `name`: a built-in one, ``FILE.toml``, or ``FILE.py:FUNCTION``."""
+    if name in RECIPES:
+        return RECIPES[name]()
+    path, _, function = name.partition(":")
+    if path.endswith(".py"):
+        return config.from_python(Path(path), function or "recipe", DictionaryRecipe)
+    if name.endswith(".toml"):
+        return config.from_toml(Path(name), DictionaryRecipe())
+    raise UserError(
+        f"unknown recipe {name!r}; built in: {', '.join(RECIPES)}; or FILE.toml, or FILE.py:FUNCTION"
+        + nearest(name, RECIPES)
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """What a recipe names, opened: the model, the place in it, the text."""
+
+    loaded: LoadedModel
+    site: Site
+    corpus: Corpus
+    contexts: Contexts
+
+
+def check(recipe: DictionaryRecipe) -> None:
+    """Refuse what can be refused before anything is loaded, all reasons at once."""
+    counts = ("tokens", "epochs", "context", "latents", "batch", "block", "checkpoint")
+    reasons = [
+        f"{name} = {getattr(recipe, name)}; wanted at least 1"
+        for name in counts
+        if getattr(recipe, name) < 1
+    ]
+    for name, known in (("selection", SELECTIONS), ("centre", CENTRES), ("dtype", tuple(DTYPES))):
+        value = getattr(recipe, name)
+        if value not in known:
+            reasons.append(f"{name} = {value!r}; known: {', '.join(known)}{nearest(value, known)}")
+    if recipe.selection in SELECTIONS and recipe.latents >= 1:
+        reasons += build_selection(recipe.selection, recipe.k).refuse_for(recipe.latents)
+    if 1 <= recipe.tokens < recipe.batch:
+        reasons.append(f"batch = {recipe.batch:,} is larger than tokens = {recipe.tokens:,}")
+    refuse(reasons, "this recipe")
+
+
+def open_setting(
+    recipe: DictionaryRecipe, split: str = "train", tokens: int | None = None,
+    progress: Progress = SILENT,
+) -> Setting:  # fmt: skip
+    """Load the model, find the site, read and pack the text (`tokens` of it; else the recipe's)."""
+    check(recipe)
+    loaded = load(recipe.model, recipe.compute)
+    if recipe.random_model is not None:
+        loaded = reinitialised(loaded, recipe.random_model)
+    site = resolve(loaded.model, recipe.site)
+    corpus = open_corpus(recipe.text, split)
+    packing = Packing(context=min(recipe.context, loaded.context), tokens=tokens or recipe.tokens)
+    contexts = pack(corpus, loaded.tokenizer, packing, recipe.compute, progress)
+    return Setting(loaded, site, corpus, contexts)
+
+
+def open_source(recipe: DictionaryRecipe, progress: Progress = SILENT) -> Source:
+    """Activations of the training text: from shards where the recipe names them, else live."""
+    if recipe.shards is not None:
+        check(recipe)
+        return open_shards(recipe.shards, recipe.site)
+    setting = open_setting(recipe, "train", progress=progress)
+    return LiveSource(setting.loaded, setting.site, setting.contexts)
+
+
+def train_dictionary(
+    recipe: DictionaryRecipe, out: Path, progress: Progress = SILENT
+) -> FlatDictionary:
+    """The main road: open the source, look at it, learn, write ``out/dictionary``.
+
+    Run again with the same recipe it goes on from the last checkpoint; a finished run is read back.
+    """
+    source = open_source(recipe, progress)
+    journal = Journal(out, asdict(recipe) | {"source": source.fingerprint})
+    stream = ActivationStream(source, recipe.batch, recipe.compute, recipe.epochs, recipe.block)
+    start = look(stream.first_rows(START_ROWS).float(), recipe.centre)
+    program = begin(recipe, source.width, start)
+    training = Training(
+        program,
+        Optimiser(program.module.parameters(), recipe.optim, len(stream)),
+        stream,
+        len(stream),
+        Rhythm(log=min(50, len(stream)), checkpoint=recipe.checkpoint),
+        tokens_per_step=recipe.batch,
+    )
+    fit(training, journal, progress)
+    dictionary = program.result()
+    dictionary.metadata = describe(recipe, start)
+    files.save(dictionary, out / "dictionary")
+    return dictionary
+
+
+def begin(recipe: DictionaryRecipe, width: int, start: Start) -> LearnDictionary:
+    """The dictionary as it stands before the first step, in the scaled units of `start`."""
+    compute = recipe.compute
+    selection = build_selection(recipe.selection, recipe.k)
+    draw = compute.generator("dictionary weights")
+    dictionary = FlatDictionary.random(width, recipe.latents, selection, draw)
+    dictionary.b_dec.data.copy_(start.centre * start.scale)
+    return LearnDictionary(dictionary.to(compute.device).train(), start, recipe.objective)
+
+
+def describe(recipe: DictionaryRecipe, start: Start) -> dict[str, Any]:
+    """What the dictionary's file says about where it comes from, under the names others read."""
+    return {
+        "model_name": recipe.model,
+        "hook_name": recipe.site,
+        "dataset_path": recipe.text,
+        "context_size": recipe.context,
+        "prepend_bos": False,
+        "seed": recipe.seed,
+        "trained_tokens": recipe.steps * recipe.batch,
+        "outlier_ratio": start.outlier_ratio,
+    }
+
+
+def read_run(folder: Path) -> DictionaryRecipe:
+    """The recipe that the run in `folder` followed."""
+    from monosemy.foundation import storage
+
+    run = storage.read_json(Path(folder) / "run.json", "the run's description")
+    saved = {key: value for key, value in run["configuration"].items() if key != "source"}
+    return config.override(DictionaryRecipe(), _flatten(saved))
+
+
+def _flatten(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
