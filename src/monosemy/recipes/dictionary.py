@@ -157,16 +157,21 @@ def check(recipe: DictionaryRecipe) -> None:
     refuse(reasons, "this recipe")
 
 
+def load_place(recipe: DictionaryRecipe) -> tuple[LoadedModel, Site]:
+    """The model that the recipe names, with random weights if it says so, and the site in it."""
+    loaded = load(recipe.model, recipe.compute)
+    if recipe.random_model is not None:
+        loaded = reinitialised(loaded, recipe.random_model)
+    return loaded, resolve(loaded.model, recipe.site)
+
+
 def open_setting(
     recipe: DictionaryRecipe, split: str = "train", tokens: int | None = None,
     progress: Progress = SILENT,
 ) -> Setting:  # fmt: skip
     """Load the model, find the site, read and pack the text (`tokens` of it; else the recipe's)."""
     check(recipe)
-    loaded = load(recipe.model, recipe.compute)
-    if recipe.random_model is not None:
-        loaded = reinitialised(loaded, recipe.random_model)
-    site = resolve(loaded.model, recipe.site)
+    loaded, site = load_place(recipe)
     corpus = open_corpus(recipe.text, split)
     packing = Packing(context=min(recipe.context, loaded.context), tokens=tokens or recipe.tokens)
     contexts = pack(corpus, loaded.tokenizer, packing, recipe.compute, progress)
@@ -204,7 +209,7 @@ def train_dictionary(
     )
     fit(training, journal, progress)
     dictionary = program.result()
-    dictionary.metadata = describe(recipe, start)
+    dictionary.metadata = describe(recipe, start, len(stream) * recipe.batch)
     files.save(dictionary, out / "dictionary")
     return dictionary
 
@@ -219,7 +224,7 @@ def begin(recipe: DictionaryRecipe, width: int, start: Start) -> LearnDictionary
     return LearnDictionary(dictionary.to(compute.device).train(), start, recipe.objective)
 
 
-def describe(recipe: DictionaryRecipe, start: Start) -> dict[str, Any]:
+def describe(recipe: DictionaryRecipe, start: Start, tokens: int) -> dict[str, Any]:
     """What the dictionary's file says about where it comes from, under the names others read."""
     return {
         "model_name": recipe.model,
@@ -228,7 +233,7 @@ def describe(recipe: DictionaryRecipe, start: Start) -> dict[str, Any]:
         "context_size": recipe.context,
         "prepend_bos": False,
         "seed": recipe.seed,
-        "trained_tokens": recipe.steps * recipe.batch,
+        "trained_tokens": tokens,
         "outlier_ratio": start.outlier_ratio,
     }
 

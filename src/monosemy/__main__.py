@@ -1,0 +1,6 @@
+"""``python -m monosemy``: the command line."""
+
+from monosemy.cli import main
+
+if __name__ == "__main__":
+    main()

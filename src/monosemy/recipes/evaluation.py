@@ -1,0 +1,210 @@
+"""From a run to its measurements: the dictionary on held-out text, beside its controls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from monosemy.data.capture import LiveSource
+from monosemy.dictionaries import files
+from monosemy.dictionaries.flat import FlatDictionary
+from monosemy.evaluation.controls import controls_at
+from monosemy.evaluation.measure import Measurement, measure
+from monosemy.foundation.errors import UserError
+from monosemy.foundation.progress import SILENT, Progress
+from monosemy.recipes.dictionary import (
+    DictionaryRecipe,
+    Setting,
+    open_setting,
+    read_run,
+    train_dictionary,
+)
+from monosemy.tensors.axes import Activations
+
+HELDOUT_TOKENS = 100_000
+# Training activations that the controls are fitted on: PCA of 512 axes needs far fewer.
+FIT_TOKENS = 65_536
+# The seed of the re-initialised model; any other would do as well.
+RANDOM_MODEL_SEED = 1
+
+RANDOM_MODEL_NOTE = (
+    "the re-initialised model predicts nothing, so there is no cross-entropy to recover; "
+    "its explained variance and its firing are what compares"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A dictionary's measurements on held-out text, and those of its controls.
+
+    Attributes
+    ----------
+    recipe : what the dictionary was trained by.
+    dictionary : what was measured.
+    heldout : the model, site and held-out contexts.
+    measured : the dictionary's own numbers.
+    controls : the same numbers for neurons, PCA, random directions and, unless it was left out,
+        the same method on a re-initialised model.
+    """
+
+    recipe: DictionaryRecipe
+    dictionary: FlatDictionary
+    heldout: Setting
+    measured: Measurement
+    controls: dict[str, Measurement]
+
+    def to_json(self) -> dict[str, Any]:
+        """``{model, site, text, dictionary, metrics, controls}``."""
+        return {
+            **describe_setting(self.recipe, self.heldout),
+            "dictionary": describe_dictionary(self.recipe, self.dictionary),
+            "metrics": self.measured.to_json(),
+            "controls": {name: control.to_json() for name, control in self.controls.items()},
+        }
+
+
+def evaluate(
+    run: str | Path,
+    tokens: int = HELDOUT_TOKENS,
+    random_model: bool = True,
+    progress: Progress = SILENT,
+) -> Evaluation:
+    """Measure the finished run in `run` on `tokens` held-out tokens, beside its controls.
+
+    The re-initialised model gets a dictionary of its own by the same recipe, kept under
+    ``run/controls/random_model`` so that it is trained once.
+
+    Errors
+    ------
+    `UserError` where the folder holds no run, or one that has not finished.
+    """
+    run = Path(run)
+    recipe = read_run(run)
+    if not (run / "dictionary" / files.CONFIG).exists():
+        raise UserError(
+            f"the run in {run} has no dictionary yet: it was stopped before its end. "
+            f"Go on with it: monosemy train --resume {run}"
+        )
+    dictionary = files.load(run / "dictionary")
+    evaluation = evaluate_dictionary(dictionary, recipe, tokens, progress)
+    if random_model:
+        folder = run / "controls" / "random_model"
+        control = _random_model(recipe, evaluation.heldout, folder, progress)
+        evaluation.controls["random_model"] = control
+    return evaluation
+
+
+def evaluate_dictionary(
+    dictionary: FlatDictionary, recipe: DictionaryRecipe, tokens: int = HELDOUT_TOKENS,
+    progress: Progress = SILENT,
+) -> Evaluation:  # fmt: skip
+    """Measure any dictionary in the place and on the text that `recipe` names.
+
+    Controls are fitted on training text and keep as many latents a token as the dictionary does.
+    """
+    heldout = open_setting(recipe, "heldout", tokens, progress)
+    dictionary.check_width(heldout.site.width, f"site {heldout.site.name}")
+    rows = training_rows(recipe, heldout, progress)
+    with torch.no_grad():
+        l0 = float(dictionary.code(rows[:8192]).counts.float().mean())
+    controls = controls_at(rows, l0, dictionary.latents, recipe.compute)
+    measured = _measure(heldout, {"dictionary": dictionary, **controls}, rows, recipe, progress)
+    return Evaluation(recipe, dictionary, heldout, measured.pop("dictionary"), measured)
+
+
+def training_rows(
+    recipe: DictionaryRecipe, setting: Setting, progress: Progress = SILENT
+) -> Activations:
+    """A sample of training activations, of the setting's model: means and controls come from it."""
+    train = open_setting(recipe, "train", min(FIT_TOKENS, recipe.tokens), progress)
+    source = LiveSource(setting.loaded, setting.site, train.contexts)
+    return source.rows(0, source.tokens).float()
+
+
+def _measure(
+    heldout: Setting,
+    dictionaries: Mapping[str, FlatDictionary],
+    rows: Activations,
+    recipe: DictionaryRecipe,
+    progress: Progress,
+    note: str = "",
+) -> dict[str, Measurement]:
+    splice = not note and heldout.loaded.is_causal
+    why = note or "this model predicts no next token"
+    return measure(
+        heldout.loaded,
+        heldout.site,
+        dictionaries,
+        heldout.contexts,
+        rows.mean(0),
+        splice=splice,
+        note=None if splice else why,
+        compute=recipe.compute,
+        progress=progress,
+    )
+
+
+def _random_model(
+    recipe: DictionaryRecipe, heldout: Setting, folder: Path, progress: Progress
+) -> Measurement:
+    """The same method on a model that never learned: what it explains needs no features."""
+    control = replace(recipe, random_model=RANDOM_MODEL_SEED, shards=None)
+    with _named(progress, "random model") as watched:
+        dictionary = train_dictionary(control, folder, watched)
+        setting = open_setting(control, "heldout", heldout.contexts.tokens, watched)
+        rows = training_rows(control, setting, watched)
+        measured = _measure(
+            setting, {"dictionary": dictionary}, rows, control, watched, RANDOM_MODEL_NOTE
+        )
+    return measured["dictionary"]
+
+
+@contextmanager
+def _named(progress: Progress, prefix: str) -> Iterator[Progress]:
+    """Progress whose tasks say what they are for."""
+
+    class Named:
+        def task(self, description: str, total: float, unit: str = "") -> Any:
+            return progress.task(f"{prefix}: {description}", total, unit)
+
+    yield Named()
+
+
+def describe_setting(recipe: DictionaryRecipe, heldout: Setting) -> dict[str, Any]:
+    """The ``model``, ``site`` and ``text`` of a report."""
+    loaded = heldout.loaded
+    return {
+        "model": {
+            "name": loaded.name,
+            "family": loaded.family,
+            "layers": loaded.layers,
+            "width": loaded.width,
+            "vocabulary": loaded.vocabulary,
+            "parameters": sum(p.numel() for p in loaded.model.parameters()),
+        },
+        "site": {"name": heldout.site.name, "width": heldout.site.width},
+        "text": {
+            "name": heldout.corpus.name,
+            "fingerprint": heldout.corpus.fingerprint,
+            "heldout_tokens": heldout.contexts.tokens,
+            "heldout_documents": len(heldout.contexts.documents),
+            "train_tokens": recipe.steps * recipe.batch,
+        },
+    }
+
+
+def describe_dictionary(recipe: DictionaryRecipe, dictionary: FlatDictionary) -> dict[str, Any]:
+    """The ``dictionary`` of a report."""
+    return {
+        "architecture": recipe.selection,
+        "latents": dictionary.latents,
+        "width": dictionary.width,
+        "k": recipe.k if recipe.selection != "relu" else None,
+        "trained_tokens": dictionary.metadata.get("trained_tokens"),
+        "seed": recipe.seed,
+    }

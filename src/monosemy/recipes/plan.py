@@ -1,0 +1,92 @@
+"""What a recipe will cost, before it runs: memory by arithmetic, time by trying a little of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from monosemy.data.capture import GROUP
+from monosemy.models import tap
+from monosemy.recipes.dictionary import (
+    DictionaryRecipe,
+    begin,
+    check,
+    load_place,
+)
+from monosemy.training.loop import advance_program
+from monosemy.training.optim import Optimiser
+from monosemy.training.start import look
+
+# What the libraries themselves hold, measured after importing torch and transformers (MiB).
+LIBRARIES_MIB = 520
+
+
+def plan(recipe: DictionaryRecipe) -> dict[str, Any]:
+    """Steps, sizes, memory and seconds of a run of `recipe`, as JSON values.
+
+    Memory is the sum of what is held at once: parameters, gradients and two moments; the block of
+    activations; the pre-activations of a batch with the temporaries of the selection; the model.
+    Time extrapolates a few real steps on random activations, and one real group of contexts.
+    """
+    check(recipe)
+    loaded, site = load_place(recipe)
+    step_seconds = _time_step(recipe, site.width)
+    read_seconds = _time_reading(recipe, loaded, site)
+    read_tokens = recipe.epochs * recipe.tokens
+    parameters = recipe.latents * (2 * site.width + 1) + site.width
+    sizes = {
+        "libraries": LIBRARIES_MIB,
+        "model": _mib(sum(p.numel() * p.element_size() for p in loaded.model.parameters())),
+        "dictionary": _mib(16 * parameters),
+        "block": _mib(min(recipe.block, recipe.tokens) * site.width * loaded.element_bytes),
+        "step": _mib(recipe.batch * recipe.latents * 4 * 3),
+    }
+    reading = 0.0 if recipe.shards else read_tokens * read_seconds
+    return {
+        "recipe": asdict(recipe),
+        "site": {"name": site.name, "width": site.width},
+        "steps": recipe.steps,
+        "tokens": read_tokens,
+        "parameters": parameters,
+        "memory_mib": {**sizes, "total": sum(sizes.values())},
+        "seconds": {
+            "reading": round(reading, 1),
+            "steps": round(recipe.steps * step_seconds, 1),
+            "total": round(reading + recipe.steps * step_seconds, 1),
+        },
+        "checkpoint_mib": _mib(12 * parameters),
+    }
+
+
+def _time_step(recipe: DictionaryRecipe, width: int) -> float:
+    rows = torch.randn(recipe.batch, width, generator=recipe.compute.generator("plan"))
+    program = begin(recipe, width, look(rows, "mean"))
+    optimiser = Optimiser(program.module.parameters(), recipe.optim, 10)
+    batch = rows.to(recipe.device)
+    return _median_seconds(lambda: advance_program(program, optimiser, batch, 5))
+
+
+def _time_reading(recipe: DictionaryRecipe, loaded: Any, site: Any) -> float:
+    """Seconds a token."""
+    length = min(recipe.context, loaded.context)
+    draw = recipe.compute.generator("plan")
+    ids = torch.randint(0, loaded.vocabulary, (GROUP, length), generator=draw).to(recipe.device)
+    return _median_seconds(lambda: tap.read(loaded.model, [site], ids)) / ids.numel()
+
+
+def _median_seconds(work: Callable[[], Any], rounds: int = 3) -> float:
+    work()  # the first call pays for what is set up once
+    taken = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - began)
+    return sorted(taken)[rounds // 2]
+
+
+def _mib(size: float) -> int:
+    return round(size / 2**20)
