@@ -20,14 +20,18 @@ from monosemy.cli.options import (
 @click.argument("model", default="specimen")
 @click.option("--site", "names", multiple=True, required=True,
               help="Where to read; repeat it, or use wildcards, for several in one pass.")  # fmt: skip
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the shards.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder for the shards."
+)
 @click.option("--text", default="stdlib", show_default=True, help="Text to read.")
 @click.option("--split", default="train", show_default=True, help="train, heldout or all.")
 @click.option("--tokens", type=int, help="Stop after this many activations [all of the text].")
 @click.option("--context", type=int, default=256, show_default=True, help="Tokens in a window.")
 @click.option("--keep-bos", is_flag=True, help="Keep beginning-of-document positions.")
 @click.option("--store", help="Precision on disk [the model's].")
-@click.option("--seed", type=int, default=0, show_default=True, help="Fixes the order of documents.")
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Fixes the order of documents."
+)
 @place_options
 @json_option
 @quiet_option
@@ -75,18 +79,15 @@ def command(
     packing = Packing(context=min(context, loaded.context), tokens=tokens, drop_bos=not keep_bos)
     contexts = pack(open_corpus(text, split), loaded.tokenizer, packing, compute, progress)
     sources = capture(loaded, sites, contexts, out, dtype=store, progress=progress)
-    result = {
-        "folder": str(out),
-        "tokens": contexts.tokens,
-        "documents": len(contexts.documents),
-        "sites": {name: source.width for name, source in sources.items()},
-        "bytes": sum(path.stat().st_size for path in out.rglob("*") if path.is_file()),
-    }
+    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     if as_json:
-        print_json(result)
+        widths = {name: source.width for name, source in sources.items()}
+        documents = len(contexts.documents)
+        print_json({"folder": str(out), "tokens": contexts.tokens, "documents": documents,
+                    "sites": widths, "bytes": size})  # fmt: skip
         return
     click.echo(
-        f"{result['tokens']:,} activations of {len(sources)} site(s), "
-        f"{result['bytes'] / 2**20:,.0f} MiB: {out}\n"
+        f"{contexts.tokens:,} activations of {len(sources)} site(s), "
+        f"{size / 2**20:,.0f} MiB: {out}\n"
         f"Train on them: monosemy train demo --model {model} --site {sites[0].name} --shards {out}"
     )

@@ -55,4 +55,6 @@ def command(out: Path | None, changes: tuple[str, ...], as_json: bool, quiet: bo
     console = Console()
     console.print(measurements(report))
     console.print(features(report))
-    console.print(f"\n{report['seconds']:.0f} seconds. The page: {(folder / 'report.html').resolve()}")
+    console.print(
+        f"\n{report['seconds']:.0f} seconds. The page: {(folder / 'report.html').resolve()}"
+    )

@@ -19,7 +19,7 @@ from monosemy.cli.options import (
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--tokens", type=int, default=100_000, show_default=True, help="Held-out tokens.")
 @click.option("--no-random-model", is_flag=True,
-              help="Leave out the re-initialised model: its dictionary takes as long as yours did.")  # fmt: skip
+              help="Leave out the re-initialised model, whose dictionary takes as long.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), help="Also write the JSON here.")
 @json_option
 @quiet_option

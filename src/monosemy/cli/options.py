@@ -19,8 +19,12 @@ CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 
 def place_options(function: F) -> F:
     """``--device`` and ``--dtype``: where and in what precision the model is read."""
     for option in (
-        click.option("--dtype", default="float32", show_default=True, help="Precision of the model."),
-        click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:N or mps."),
+        click.option(
+            "--dtype", default="float32", show_default=True, help="Precision of the model."
+        ),
+        click.option(
+            "--device", default="cpu", show_default=True, help="cpu, cuda, cuda:N or mps."
+        ),
     ):
         function = option(function)
     return function

@@ -8,7 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Task as RichTask
 from rich.text import Text
 
@@ -47,8 +54,8 @@ class Bars:
 
 
 class _Bar:
-    def __init__(self, bars: Progress, number: int):
-        self.bars, self.number = bars, number  # type: ignore[var-annotated]
+    def __init__(self, bars: Progress, number: TaskID):
+        self.bars, self.number = bars, number
 
     def advance(self, amount: float = 1, note: str = "") -> None:
         self.bars.advance(self.number, amount)

@@ -62,7 +62,9 @@ def train(out: Path, changes: tuple[str, ...], as_json: bool, quiet: bool) -> No
 
 @command.command("sample", context_settings=CONTEXT_SETTINGS)
 @click.argument("prompt", default="def ")
-@click.option("--model", default="specimen", show_default=True, help="Another model to sample from.")
+@click.option(
+    "--model", default="specimen", show_default=True, help="Another model to sample from."
+)
 @click.option("--tokens", default=80, show_default=True, help="How many to draw.")
 @click.option("--seed", default=0, show_default=True, help="Fixes the draws.")
 @json_option

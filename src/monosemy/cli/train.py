@@ -44,8 +44,12 @@ def _shortcuts(function: Any) -> Any:
 @click.argument("recipe", default="demo")
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory [runs/RECIPE].")
 @click.option("--resume", type=click.Path(path_type=Path), help="Go on with this run.")
-@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Any field of the recipe.")
-@click.option("--dry-run", is_flag=True, help="Print the plan, with memory and time; train nothing.")
+@click.option(
+    "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Any field of the recipe."
+)
+@click.option(
+    "--dry-run", is_flag=True, help="Print the plan, with memory and time; train nothing."
+)
 @click.option("--list", "list_recipes", is_flag=True, help="List recipes and every key.")
 @_shortcuts
 @json_option

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import torch
 
-from monosemy.dictionaries.flat import FlatDictionary
+from monosemy.dictionaries.flat import FlatDictionary, random_unit_rows
 from monosemy.dictionaries.selection import SignedTopK, TopK
 from monosemy.tensors.axes import Activations
 
 
 def neurons(width: int, k: int) -> FlatDictionary:
     """Each axis of the site as a latent: keep the `k` largest in magnitude, drop the rest."""
-    eye = torch.eye(width)
-    return FlatDictionary(
-        eye.clone(), torch.zeros(width), eye, torch.zeros(width), SignedTopK(min(k, width))
-    )
+    return FlatDictionary.tied(torch.eye(width), torch.zeros(width), SignedTopK(min(k, width)))
 
 
 def principal_components(rows: Activations, k: int) -> FlatDictionary:
@@ -26,8 +23,7 @@ def principal_components(rows: Activations, k: int) -> FlatDictionary:
     mean = rows.mean(0)
     axes = torch.linalg.eigh(torch.cov(rows.T.double())).eigenvectors.flip(1).T
     axes = axes.to(rows.dtype).contiguous()
-    width = rows.shape[1]
-    return FlatDictionary(axes.clone(), torch.zeros(width), axes, mean, SignedTopK(min(k, width)))
+    return FlatDictionary.tied(axes, mean, SignedTopK(min(k, len(axes))))
 
 
 @torch.no_grad()
@@ -39,8 +35,8 @@ def random_directions(
     One scale for the whole code, by least squares on `rows`:
     ``s = <x - mean, x̂ - mean> / |x̂ - mean|²``. Without it, overlapping directions overshoot.
     """
-    dictionary = FlatDictionary.random(rows.shape[1], latents, TopK(k), generator)
-    dictionary.b_dec.copy_(rows.mean(0))
+    directions = random_unit_rows(latents, rows.shape[1], generator)
+    dictionary = FlatDictionary.tied(directions, rows.mean(0), TopK(k))
     spread = rows - dictionary.b_dec
     fitted = dictionary(rows) - dictionary.b_dec
     scale = (spread * fitted).sum() / fitted.square().sum().clamp_min(1e-12)

@@ -23,7 +23,12 @@ from monosemy.foundation.errors import UserError, refuse
 from monosemy.tensors.axes import Tensor
 
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
-ARCHITECTURES = {"relu": "standard", "topk": "topk", "jumprelu": "jumprelu", "batchtopk": "jumprelu"}
+ARCHITECTURES = {
+    "relu": "standard",
+    "topk": "topk",
+    "jumprelu": "jumprelu",
+    "batchtopk": "jumprelu",
+}
 
 
 def save(dictionary: FlatDictionary, folder: Path) -> None:

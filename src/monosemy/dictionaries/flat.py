@@ -47,14 +47,22 @@ class FlatDictionary(Dictionary):
         self.selection = selection
 
     @classmethod
+    def tied(
+        cls,
+        directions: Float[Tensor, "latent width"],
+        b_dec: Float[Tensor, "width"],
+        selection: Selection,
+    ) -> FlatDictionary:
+        """The encoder is the transpose of `directions`, without bias."""
+        b_enc = torch.zeros(len(directions))
+        return cls(directions.clone(), b_enc, directions.clone(), b_dec.clone(), selection)
+
+    @classmethod
     def random(
         cls, width: int, latents: int, selection: Selection, generator: torch.Generator
     ) -> FlatDictionary:
-        """Directions drawn evenly from the sphere; the encoder begins as their transpose."""
-        drawn = torch.randn(latents, width, generator=generator)
-        directions = nn.functional.normalize(drawn, dim=1)
-        zeros = torch.zeros(latents), torch.zeros(width)
-        return cls(directions.clone(), zeros[0], directions, zeros[1], selection)
+        """Tied directions drawn evenly from the sphere, no offset."""
+        return cls.tied(random_unit_rows(latents, width, generator), torch.zeros(width), selection)
 
     def code(self, x: Activations) -> SparseCode:
         """See the class."""
@@ -74,3 +82,10 @@ class FlatDictionary(Dictionary):
         self.b_dec.mul_(factor)
         self.selection.rescale_(factor)
         return self
+
+
+def random_unit_rows(
+    rows: int, width: int, generator: torch.Generator
+) -> Float[Tensor, "latent width"]:
+    """Directions drawn evenly from the sphere."""
+    return nn.functional.normalize(torch.randn(rows, width, generator=generator), dim=1)

@@ -45,4 +45,6 @@ def refuse(reasons: list[str], what: str) -> None:
         return
     if len(reasons) == 1:
         raise UserError(reasons[0])
-    raise UserError(f"{what} has {len(reasons)} problems:\n" + "\n".join(f"  - {r}" for r in reasons))
+    raise UserError(
+        f"{what} has {len(reasons)} problems:\n" + "\n".join(f"  - {r}" for r in reasons)
+    )

@@ -53,7 +53,8 @@ def from_python(path: Path, function: str, kind: type[R]) -> R:
     if not path.is_file():
         raise UserError(f"no recipe at {path}: no such file")
     spec = importlib.util.spec_from_file_location(f"recipe_{path.stem}", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses defined in the file look themselves up there
     spec.loader.exec_module(module)

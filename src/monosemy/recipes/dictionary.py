@@ -13,19 +13,21 @@ from monosemy.data.streams import ActivationStream, Source
 from monosemy.data.text import Corpus, open_corpus
 from monosemy.data.tokens import Contexts, Packing, pack
 from monosemy.dictionaries import files
-from monosemy.dictionaries.flat import FlatDictionary
+from monosemy.dictionaries.flat import FlatDictionary, random_unit_rows
 from monosemy.dictionaries.selection import SELECTIONS, build_selection
 from monosemy.foundation.errors import UserError, nearest, refuse
 from monosemy.foundation.progress import SILENT, Progress
 from monosemy.models.loading import LoadedModel, load, reinitialised
 from monosemy.models.sites import Site, resolve
 from monosemy.recipes import config
+from monosemy.tensors.axes import Activations
 from monosemy.tensors.compute import DTYPES, Compute
 from monosemy.training.journal import Journal
 from monosemy.training.loop import Rhythm, Training, fit
 from monosemy.training.objectives import LearnDictionary, ObjectiveConfig
 from monosemy.training.optim import OptimConfig, Optimiser
-from monosemy.training.start import CENTRES, Start, look
+from monosemy.training.start import CENTRES, DIRECTIONS, Start, look, sample_directions
+from monosemy.training.threshold import settle_threshold
 
 # Rows that the start looks at: enough for a mean in every direction, a moment to compute.
 START_ROWS = 16_384
@@ -63,6 +65,8 @@ class DictionaryRecipe:
     """Activations that are held and shuffled together."""
     centre: str = "geometric_median"
     """Where `b_dec` begins: ``geometric_median``, ``mean`` or ``zero``."""
+    directions: str = "data"
+    """Where `W_dec` begins: ``data`` (sampled activations, centred) or ``random``."""
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     """Weights of the loss."""
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(learning_rate=2e-3))
@@ -94,9 +98,7 @@ def demo() -> DictionaryRecipe:
 
 def residual() -> DictionaryRecipe:
     """2,048 TopK latents on what the specimen's layer leaves in the residual stream."""
-    return DictionaryRecipe(
-        site="blocks.0.hook_resid_post", latents=2048, selection="topk", k=16
-    )
+    return DictionaryRecipe(site="blocks.0.hook_resid_post", latents=2048, selection="topk", k=16)
 
 
 def relu() -> DictionaryRecipe:
@@ -146,7 +148,12 @@ def check(recipe: DictionaryRecipe) -> None:
         for name in counts
         if getattr(recipe, name) < 1
     ]
-    for name, known in (("selection", SELECTIONS), ("centre", CENTRES), ("dtype", tuple(DTYPES))):
+    for name, known in (
+        ("selection", SELECTIONS),
+        ("centre", CENTRES),
+        ("directions", DIRECTIONS),
+        ("dtype", tuple(DTYPES)),
+    ):
         value = getattr(recipe, name)
         if value not in known:
             reasons.append(f"{name} = {value!r}; known: {', '.join(known)}{nearest(value, known)}")
@@ -197,8 +204,9 @@ def train_dictionary(
     source = open_source(recipe, progress)
     journal = Journal(out, asdict(recipe) | {"source": source.fingerprint})
     stream = ActivationStream(source, recipe.batch, recipe.compute, recipe.epochs, recipe.block)
-    start = look(stream.first_rows(START_ROWS).float(), recipe.centre)
-    program = begin(recipe, source.width, start)
+    rows = stream.first_rows(START_ROWS)
+    start = look(rows, recipe.centre)
+    program = begin(recipe, rows, start)
     training = Training(
         program,
         Optimiser(program.module.parameters(), recipe.optim, len(stream)),
@@ -208,19 +216,23 @@ def train_dictionary(
         tokens_per_step=recipe.batch,
     )
     fit(training, journal, progress)
+    settle_threshold(program.module, rows * start.scale)
     dictionary = program.result()
     dictionary.metadata = describe(recipe, start, len(stream) * recipe.batch)
     files.save(dictionary, out / "dictionary")
     return dictionary
 
 
-def begin(recipe: DictionaryRecipe, width: int, start: Start) -> LearnDictionary:
+def begin(recipe: DictionaryRecipe, rows: Activations, start: Start) -> LearnDictionary:
     """The dictionary as it stands before the first step, in the scaled units of `start`."""
     compute = recipe.compute
     selection = build_selection(recipe.selection, recipe.k)
     draw = compute.generator("dictionary weights")
-    dictionary = FlatDictionary.random(width, recipe.latents, selection, draw)
-    dictionary.b_dec.data.copy_(start.centre * start.scale)
+    if recipe.directions == "data":
+        directions = sample_directions(rows - start.centre, recipe.latents, draw)
+    else:
+        directions = random_unit_rows(recipe.latents, rows.shape[1], draw)
+    dictionary = FlatDictionary.tied(directions, start.centre * start.scale, selection)
     return LearnDictionary(dictionary.to(compute.device).train(), start, recipe.objective)
 
 
@@ -250,5 +262,7 @@ def read_run(folder: Path) -> DictionaryRecipe:
 def _flatten(table: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in table.items():
-        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        flat |= (
+            _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        )
     return flat

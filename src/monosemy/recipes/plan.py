@@ -42,7 +42,7 @@ def plan(recipe: DictionaryRecipe) -> dict[str, Any]:
         "libraries": LIBRARIES_MIB,
         "model": _mib(sum(p.numel() * p.element_size() for p in loaded.model.parameters())),
         "dictionary": _mib(16 * parameters),
-        "block": _mib(min(recipe.block, recipe.tokens) * site.width * loaded.element_bytes),
+        "block": _mib(min(recipe.block, recipe.tokens) * site.width * loaded.dtype.itemsize),
         "step": _mib(recipe.batch * recipe.latents * 4 * 3),
     }
     reading = 0.0 if recipe.shards else read_tokens * read_seconds
@@ -64,7 +64,7 @@ def plan(recipe: DictionaryRecipe) -> dict[str, Any]:
 
 def _time_step(recipe: DictionaryRecipe, width: int) -> float:
     rows = torch.randn(recipe.batch, width, generator=recipe.compute.generator("plan"))
-    program = begin(recipe, width, look(rows, "mean"))
+    program = begin(recipe, rows, look(rows, "mean"))
     optimiser = Optimiser(program.module.parameters(), recipe.optim, 10)
     batch = rows.to(recipe.device)
     return _median_seconds(lambda: advance_program(program, optimiser, batch, 5))

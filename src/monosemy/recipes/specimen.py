@@ -7,6 +7,7 @@ on the source and documentation of the standard library that every Python instal
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from monosemy.data.text import END_OF_DOCUMENT, Corpus, describe_standard_librar
 from monosemy.data.tokens import Contexts, Packing, pack
 from monosemy.foundation import storage
 from monosemy.foundation.progress import SILENT, Progress
+from monosemy.reports.card import write_card
 from monosemy.tensors.axes import Int, Tensor
 from monosemy.tensors.compute import Compute
 from monosemy.training.journal import Journal
@@ -90,7 +92,7 @@ def train_specimen(
         tokens_per_step=recipe.batch * recipe.context,
     )
     fit(training, journal, progress)
-    model.save_pretrained(out / "model")
+    _save_model(model, out / "model")
     card = {
         "recipe": asdict(recipe),
         "text": settings["text"],
@@ -107,6 +109,7 @@ def train_specimen(
         "samples": [sample(model, tokenizer, prompt, compute) for prompt in SAMPLE_PROMPTS],
     }
     storage.write_json(out / "card.json", card)
+    write_card(card, out)
     return card
 
 
@@ -134,9 +137,32 @@ def _tokenizer(recipe: SpecimenRecipe, corpus: Corpus, folder: Path) -> Any:
         clean_up_tokenization_spaces=False,
         model_max_length=recipe.context,
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    tokenizer.save_pretrained(folder)
+    _save_tokenizer(tokenizer, recipe, folder)
     return tokenizer
+
+
+def _save_tokenizer(tokenizer: Any, recipe: SpecimenRecipe, folder: Path) -> None:
+    """Two files that every version of the model library reads; its own writer names newer classes."""
+    end = END_OF_DOCUMENT
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": end,
+        "eos_token": end,
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": recipe.context,
+    }
+    storage.write_text(folder / "tokenizer.json", tokenizer.backend_tokenizer.to_str())
+    storage.write_json(folder / "tokenizer_config.json", settings)
+
+
+def _save_model(model: Any, folder: Path) -> None:
+    from safetensors.torch import save
+
+    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    storage.write_bytes(folder / "model.safetensors", save(weights, {"format": "pt"}))
+    config = json.loads(model.config.to_json_string(use_diff=True))
+    kept = {key: value for key, value in config.items() if key != "transformers_version"}
+    storage.write_json(folder / "config.json", kept | {"architectures": [type(model).__name__]})
 
 
 def _model(recipe: SpecimenRecipe, tokenizer: Any, compute: Compute) -> Any:
@@ -179,9 +205,7 @@ def cross_entropy(model: Any, contexts: Contexts, batch: int = 32) -> float:
     return total / count
 
 
-def ngram_cross_entropies(
-    train: Contexts, heldout: Contexts, vocabulary: int
-) -> dict[str, float]:
+def ngram_cross_entropies(train: Contexts, heldout: Contexts, vocabulary: int) -> dict[str, float]:
     """Unigram and bigram models of the same tokens, in nats a token, for comparison.
 
     Unigram: add-one counts. Bigram: ``p(w|v) = (c(v,w) + kappa p(w)) / (c(v) + kappa)`` (MacKay and

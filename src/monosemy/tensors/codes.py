@@ -72,8 +72,8 @@ class SparseCode:
 
     def to(self, device: str | torch.device) -> SparseCode:
         """The same code on another device."""
-        moved = (part.to(device) for part in (self.offsets, self.indices, self.values))
-        return SparseCode(*moved, self.latents)
+        offsets, indices = self.offsets.to(device), self.indices.to(device)
+        return SparseCode(offsets, indices, self.values.to(device), self.latents)
 
     def __getitem__(self, tokens: slice) -> SparseCode:
         start, stop, step = tokens.indices(self.tokens)

@@ -30,7 +30,9 @@ Readings = dict[str, Tensor]
 class Program(Protocol):
     """What is learned, and from what loss."""
 
-    module: nn.Module
+    @property
+    def module(self) -> nn.Module:
+        """Owner of the parameters."""
 
     def loss(self, batch: Tensor) -> tuple[Float[Tensor, ""], Readings]:
         """The scalar to be lowered, and readings for the journal (scalars, left on the device)."""
@@ -128,12 +130,19 @@ def fit(training: Training, journal: Journal, progress: Progress = SILENT) -> No
 
 
 def advance(training: Training, step: int) -> tuple[Tensor, Readings]:
-    """One step: loss, gradients, update."""
-    program = training.program
-    loss, readings = program.loss(next(training.stream))
+    """One step: the next batch, its loss and gradients, the update."""
+    batch = next(training.stream)
+    return advance_program(training.program, training.optimiser, batch, step)
+
+
+def advance_program(
+    program: Program, optimiser: Optimiser, batch: Tensor, step: int
+) -> tuple[Tensor, Readings]:
+    """What a step does to a program and its optimiser, given the batch."""
+    loss, readings = program.loss(batch)
     loss.backward()
     program.before_update()
-    readings |= training.optimiser.step(step)
+    readings |= optimiser.step(step)
     program.after_update()
     return loss.detach(), readings
 
@@ -183,7 +192,7 @@ def stop_requests() -> Iterator[Callable[[], bool]]:
 
     def ask(number: int, frame: FrameType | None) -> None:
         asked.set()
-        signal.signal(number, before[number])
+        signal.signal(number, before[signal.Signals(number)])
 
     for number in before:
         signal.signal(number, ask)

@@ -10,6 +10,7 @@ from monosemy.foundation.errors import UserError
 from monosemy.tensors.axes import Activations, Float, Tensor
 
 CENTRES = ("geometric_median", "mean", "zero")
+DIRECTIONS = ("data", "random")
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,3 +76,18 @@ def geometric_median(rows: Activations, rounds: int = 100, tolerance: float = 1e
         if step <= tolerance * size:
             break
     return median
+
+
+def sample_directions(
+    rows: Activations, count: int, generator: torch.Generator, noise: float = 0.1
+) -> Float[Tensor, "latent width"]:
+    """Unit directions that point at sampled activations, so that every latent begins near data.
+
+    ``normalise(x / |x| + noise · e / |e|)`` for rows ``x`` (centred) drawn without repeats while
+    they last; the noise tells repeated rows apart.
+    """
+    drawn = torch.cat([torch.randperm(len(rows), generator=generator)
+                       for _ in range(-(-count // len(rows)))])[:count]  # fmt: skip
+    jitter = torch.randn(count, rows.shape[1], generator=generator)
+    unit = torch.nn.functional.normalize
+    return unit(unit(rows[drawn], dim=1) + noise * unit(jitter, dim=1), dim=1)
