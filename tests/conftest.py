@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
-# Must come before the first import of the package.
-install_import_hook("monosemy", "beartype.beartype")
+# Must come before the first import of the package. A whole number passes where a float is wanted,
+# as PEP 484 says.
+CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+install_import_hook("monosemy", CHECKER)
 
 
 @pytest.fixture(scope="session")

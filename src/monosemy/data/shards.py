@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,134 +14,23 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from monosemy.data.manifest import (
+    CONTEXTS,
+    DOCUMENTS,
+    FORMAT,
+    MANIFEST,
+    Manifest,
+    Settings,
+    shard_name,
+)
 from monosemy.data.tokens import Contexts, Origin
 from monosemy.foundation.errors import UserError, nearest, refuse
 from monosemy.foundation.progress import SILENT, Progress
-from monosemy.foundation.storage import read_json, sha256, write_bytes, write_json
+from monosemy.foundation.storage import read_json, sha256, write_bytes
 from monosemy.tensors.axes import Float, Tensor
 from monosemy.tensors.compute import DTYPES
 
-FORMAT = "monosemy-activations"
-VERSION = 1
-MANIFEST = "manifest.json"
-CONTEXTS = "contexts.safetensors"
-DOCUMENTS = "documents.json"
-
 AGAIN = "run the same capture command again: it keeps what is whole and writes the rest"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a folder of shards holds; fixed before the first is written."""
-
-    model: str
-    """The name the model was loaded by."""
-    model_fingerprint: str
-    """Of the weights; see the format."""
-    sites: dict[str, int]
-    """Site name to width."""
-    dtype: str
-    """Precision of the rows: a key of `DTYPES`."""
-    group: int
-    """Contexts in one forward pass."""
-    contexts: int
-    """How many contexts."""
-    context_length: int
-    """Positions in a context."""
-    contexts_fingerprint: str
-    """See `Contexts.fingerprint`."""
-    tokens: int
-    """Kept tokens: rows of every site."""
-    tokens_per_shard: int
-    """Rows of every shard but the last."""
-    origin: dict[str, Any] | None
-    """The fields of `Origin`, if known."""
-
-    @property
-    def shards(self) -> int:
-        """How many shards a complete folder has."""
-        return -(-self.tokens // self.tokens_per_shard)
-
-    def bounds(self, shard: int) -> tuple[int, int]:
-        """First row of `shard`, and one past its last."""
-        start = shard * self.tokens_per_shard
-        return start, min(start + self.tokens_per_shard, self.tokens)
-
-    def files(self) -> list[str]:
-        """Every file of a complete folder but the manifest."""
-        return [CONTEXTS, DOCUMENTS, *map(shard_name, range(self.shards))]
-
-    def source_fingerprint(self, site: str) -> str:
-        """SHA-256 over all that decides the rows of `site`: equal wherever the rows are equal."""
-        parts = (self.model_fingerprint, site, self.dtype, self.group, self.contexts_fingerprint)
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def shard_name(shard: int) -> str:
-    """
-    >>> shard_name(3)
-    'shard-00003.safetensors'
-    """  # noqa: D205, D212, D400, D415
-    return f"shard-{shard:05d}.safetensors"
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """The settings of a folder, and which of its files are whole."""
-
-    settings: Settings
-    files: Mapping[str, Mapping[str, Any]]
-    """File name to ``{"bytes", "sha256"}``."""
-
-    def write(self, folder: Path) -> None:
-        """Write ``manifest.json``."""
-        head = {"format": FORMAT, "version": VERSION}
-        write_json(folder / MANIFEST, head | asdict(self.settings) | {"files": dict(self.files)})
-
-    @staticmethod
-    def read(folder: Path) -> Manifest:
-        """Read and check ``manifest.json``; `UserError` names all that is wrong with it."""
-        path = folder / MANIFEST
-        value = read_json(path, "the manifest of the activation shards")
-        if not isinstance(value, dict) or value.get("format") != FORMAT:
-            raise UserError(f"{path} is not a manifest of activation shards (format {FORMAT!r})")
-        if value.get("version") != VERSION:
-            raise UserError(
-                f"{path} has format version {value.get('version')!r}, this program reads {VERSION}; "
-                "capture the activations again"
-            )
-        names = [field.name for field in fields(Settings)]
-        refuse(_manifest_faults(value, names), str(path))
-        return Manifest(Settings(**{name: value[name] for name in names}), value["files"])
-
-
-def _manifest_faults(value: dict[str, Any], names: list[str]) -> list[str]:
-    missing = [name for name in [*names, "files"] if name not in value]
-    if missing:
-        return [f"the manifest lacks {', '.join(missing)}; capture the activations again"]
-    faults = []
-    counts = ("group", "contexts", "context_length", "tokens", "tokens_per_shard")
-    faults += [
-        f"{name} in the manifest is {value[name]!r}; wanted a whole number above 0"
-        for name in counts
-        if type(value[name]) is not int or value[name] < 1
-    ]
-    if value["dtype"] not in DTYPES:
-        faults.append(f"dtype in the manifest is {value['dtype']!r}; wanted {', '.join(DTYPES)}")
-    if not isinstance(value["sites"], dict) or not value["sites"]:
-        faults.append(f"sites in the manifest is {value['sites']!r}; wanted site names and widths")
-    if not faults:
-        known = Settings(**{name: value[name] for name in names}).files()
-        faults += [
-            f"the manifest lists {name!r}, which is no file of this folder"
-            for name in set(value["files"]) - set(known)
-        ]
-    return faults
-
-
-def describe_file(data: bytes) -> dict[str, Any]:
-    """What the manifest says of a file with these bytes."""
-    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
 
 
 class ShardFolder:
@@ -178,7 +67,8 @@ class ShardFolder:
     def _put(self, files: Mapping[str, bytes]) -> None:
         for name, data in files.items():
             write_bytes(self.folder / name, data)
-            self._files[name] = describe_file(data)
+            digest = hashlib.sha256(data).hexdigest()
+            self._files[name] = {"bytes": len(data), "sha256": digest}
         Manifest(self.settings, dict(sorted(self._files.items()))).write(self.folder)
 
     def _write_contexts(self, contexts: Contexts) -> None:
@@ -236,7 +126,7 @@ def _fault(path: Path, record: Mapping[str, Any], sums: bool) -> str:
 
 
 class ShardSource:
-    """The rows of one site of a complete folder, read from memory-mapped files. A `Source`."""
+    """The rows of one site of a complete folder, memory-mapped. A `streams.Source`."""
 
     def __init__(self, folder: Path, manifest: Manifest, site: str):
         self.folder = folder
@@ -286,15 +176,17 @@ class ShardSource:
         first, last = self.manifest.settings.bounds(shard)
         try:
             with safe_open(path, framework="pt") as file:
-                rows = file.get_slice(self.site)
-                if rows.get_shape() != [last - first, self.width]:
-                    raise UserError(
-                        f"{path} holds {self.site} of shape {rows.get_shape()}, "
-                        f"wanted {[last - first, self.width]}; {AGAIN}"
-                    )
-                return rows[start:stop]
+                whole = file.get_slice(self.site)
+                shape, rows = whole.get_shape(), whole[start:stop]
         except (SafetensorError, FileNotFoundError) as error:
             raise UserError(f"{path} is damaged ({error}); {AGAIN}") from None
+        found, wanted = (shape, rows.dtype), ([last - first, self.width], self.dtype)
+        if found != wanted:
+            raise UserError(
+                f"{path} holds {self.site} as {found[1]} of shape {found[0]}, wanted {wanted[1]} "
+                f"of shape {wanted[0]}; {AGAIN}"
+            )
+        return rows
 
     def verify(self, progress: Progress = SILENT) -> None:
         """Compare the SHA-256 of every file; `UserError` names all that differ."""

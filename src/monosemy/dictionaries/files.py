@@ -56,6 +56,8 @@ def load(folder: str | Path) -> FlatDictionary:
     if not folder.is_dir():
         raise UserError(f"no dictionary at {folder}: no such folder")
     config = storage.read_json(folder / CONFIG, "the dictionary's configuration")
+    if not isinstance(config, dict):
+        raise UserError(f"{folder / CONFIG} holds a {type(config).__name__}, wanted an object")
     tensors = _read_tensors(folder / WEIGHTS)
     refuse(_reasons(config, tensors), f"the dictionary in {folder}")
     dictionary = FlatDictionary(
@@ -65,7 +67,7 @@ def load(folder: str | Path) -> FlatDictionary:
         tensors["b_dec"],
         _selection(config, tensors),
     )
-    dictionary.metadata = dict(config.get("metadata", {}))
+    dictionary.metadata = dict(config.get("metadata") or {})
     return dictionary.eval()
 
 
@@ -78,7 +80,7 @@ def _tensors(dictionary: FlatDictionary) -> dict[str, Tensor]:
     }
     selection = dictionary.selection
     if isinstance(selection, BatchTopK):
-        tensors["threshold"] = selection.threshold.float().expand(dictionary.latents)
+        tensors["threshold"] = selection.threshold.to(dictionary.W_dec).expand(dictionary.latents)
     if isinstance(selection, JumpReLU):
         tensors["threshold"] = selection.threshold
     return {name: tensor.cpu().contiguous().clone() for name, tensor in tensors.items()}
@@ -96,8 +98,9 @@ def _config(dictionary: FlatDictionary) -> dict[str, Any]:
         "normalize_activations": "none",
         "reshape_activations": "none",
         "metadata": {
-            **dictionary.metadata,
+            # What was loaded as JumpReLU may have been trained as something else.
             "training_architecture": selection.kind,
+            **dictionary.metadata,
             "monosemy_version": metadata.version("monosemy"),
         },
     }
@@ -118,10 +121,10 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _reasons(config: dict[str, Any], tensors: dict[str, Tensor]) -> list[str]:
-    architecture = config.get("architecture")
-    if architecture not in ARCHITECTURES.values():
-        known = ", ".join(sorted(set(ARCHITECTURES.values())))
-        return [f"unknown architecture {architecture!r}; known: {known}"]
+    return [*_config_reasons(config), *_tensor_reasons(_wanted_shapes(config), tensors)]
+
+
+def _config_reasons(config: dict[str, Any]) -> list[str]:
     reasons = [
         f"{key} = {config[key]!r}, and only {wanted!r} is read"
         for key, wanted in (
@@ -132,31 +135,52 @@ def _reasons(config: dict[str, Any], tensors: dict[str, Tensor]) -> list[str]:
         )
         if config.get(key, wanted) != wanted
     ]
-    wanted = _wanted_shapes(config)
-    if architecture == "topk" and not isinstance(config.get("k"), int):
-        reasons.append("a topk dictionary needs a whole number k in its configuration")
+    architecture, latents = config.get("architecture"), config.get("d_sae")
+    if architecture not in ARCHITECTURES.values():
+        known = ", ".join(sorted(set(ARCHITECTURES.values())))
+        reasons.insert(0, f"unknown architecture {architecture!r}; known: {known}")
+    if not _is_count(config.get("d_in")) or not _is_count(latents):
+        sizes = f"d_in = {config.get('d_in')!r} and d_sae = {latents!r}"
+        reasons.append(f"{sizes}; wanted two whole numbers above zero")
+    elif architecture == "topk" and not _is_count(config.get("k"), config["d_sae"]):
+        reasons.append(f"k = {config.get('k')!r}; wanted a whole number from 1 to {latents:,}")
+    return reasons
+
+
+def _is_count(value: Any, most: float = float("inf")) -> bool:
+    return type(value) is int and 1 <= value <= most
+
+
+def _tensor_reasons(
+    wanted: dict[str, tuple[int | None, ...]], tensors: dict[str, Tensor]
+) -> list[str]:
+    reasons = []
     for name, shape in wanted.items():
+        known = not any(size is None for size in shape)
         if name not in tensors:
-            reasons.append(f"tensor {name} {shape} is missing")
-        elif tuple(tensors[name].shape) != shape:
+            reasons.append(f"tensor {name}{f' {shape}' if known else ''} is missing")
+        elif known and tuple(tensors[name].shape) != shape:
             found = tuple(tensors[name].shape)
             reasons.append(f"tensor {name} has shape {found}, wanted {shape}")
+        elif not tensors[name].is_floating_point():
+            reasons.append(f"tensor {name} holds {tensors[name].dtype}, wanted real numbers")
         elif not torch.isfinite(tensors[name]).all():
             reasons.append(f"tensor {name} holds values that are not finite")
     return reasons
 
 
-def _wanted_shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    width, latents = config.get("d_in"), config.get("d_sae")
-    if not isinstance(width, int) or not isinstance(latents, int):
-        raise UserError(f"d_in = {width!r} and d_sae = {latents!r}; wanted two whole numbers")
-    shapes: dict[str, tuple[int, ...]] = {
+def _wanted_shapes(config: dict[str, Any]) -> dict[str, tuple[int | None, ...]]:
+    """What each tensor's shape should be; sizes that the configuration does not say are `None`."""
+    width, latents = (
+        size if _is_count(size) else None for size in (config.get("d_in"), config.get("d_sae"))
+    )
+    shapes: dict[str, tuple[int | None, ...]] = {
         "W_enc": (width, latents),
         "b_enc": (latents,),
         "W_dec": (latents, width),
         "b_dec": (width,),
     }
-    if config["architecture"] == "jumprelu":
+    if config.get("architecture") == "jumprelu":
         shapes["threshold"] = (latents,)
     return shapes
 

@@ -39,7 +39,16 @@ class FlatDictionary(Dictionary):
         selection: Selection,
     ):
         super().__init__()
-        refuse(selection.refuse_for(W_dec.shape[0]), "this dictionary")
+        latents, width = W_dec.shape
+        wanted = {"W_enc": (latents, width), "b_enc": (latents,), "b_dec": (width,)}
+        given = {"W_enc": W_enc, "b_enc": b_enc, "b_dec": b_dec}
+        reasons = [
+            f"{name} has shape {tuple(given[name].shape)}; wanted {shape}, as W_dec is "
+            f"{(latents, width)}"
+            for name, shape in wanted.items()
+            if tuple(given[name].shape) != shape
+        ]
+        refuse(reasons + selection.refuse_for(latents), "this dictionary")
         self.W_enc = nn.Parameter(W_enc)
         self.b_enc = nn.Parameter(b_enc)
         self.W_dec = nn.Parameter(W_dec)

@@ -117,7 +117,7 @@ class BatchTopK(Selection):
 
 
 class JumpReLU(Selection):
-    """``f = pre · [pre > threshold]``, a threshold for each latent (Rajamanoharan et al. 2024)."""
+    """``f = max(pre, 0) · [pre > threshold]``, a threshold a latent (Rajamanoharan et al. 2024)."""
 
     kind = "jumprelu"
     threshold: Float[Tensor, "latent"]
@@ -127,8 +127,8 @@ class JumpReLU(Selection):
         self.register_buffer("threshold", threshold.detach().clone())
 
     def support(self, pre: Latents) -> SparseCode:
-        """Entries strictly above their latent's threshold."""
-        return SparseCode.from_mask(pre > self.threshold.to(pre.dtype), pre)
+        """Positive entries strictly above their latent's threshold."""
+        return SparseCode.from_mask(pre > self.threshold.to(pre.dtype).clamp_min(0), pre)
 
     def rescale_(self, factor: float) -> None:
         """The thresholds are in the units of the pre-activations."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
+@runtime_checkable
 class Task(Protocol):
     """One piece of work under way."""
 
@@ -14,6 +15,7 @@ class Task(Protocol):
         """`amount` more units are done; `note` is a short reading to show beside the bar."""
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Opens tasks. The command line passes one that draws bars with rate and time left."""
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -27,6 +27,7 @@ from monosemy.training.optim import Optimiser
 Readings = dict[str, Tensor]
 
 
+@runtime_checkable
 class Program(Protocol):
     """What is learned, and from what loss."""
 
@@ -50,6 +51,7 @@ class Program(Protocol):
         """Take up a state saved by `state_dict`."""
 
 
+@runtime_checkable
 class Stream(Protocol):
     """Batches without end, or for as long as the run needs."""
 

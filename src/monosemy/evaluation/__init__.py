@@ -1,0 +1,1 @@
+"""How good a dictionary is: numbers with intervals, beside their controls."""

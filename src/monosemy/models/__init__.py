@@ -1,0 +1,1 @@
+"""What is studied; the only floor that knows Hugging Face transformers."""

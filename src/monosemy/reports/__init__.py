@@ -1,0 +1,1 @@
+"""Figures and self-contained pages, from results; nothing is computed again here."""

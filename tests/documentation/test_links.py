@@ -1,0 +1,53 @@
+"""Every relative link of the documentation leads somewhere."""
+
+import re
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+_HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
+
+
+def broken(page: Path) -> list[str]:
+    """Links of a page to files and headings that are not there."""
+    return [link for link in _links(page) if not _leads_somewhere(page, link)]
+
+
+def _links(page: Path) -> list[str]:
+    found = _LINK.findall(_CODE.sub("", page.read_text(encoding="utf-8")))
+    return [link for link in found if not re.match(r"[a-z]+:", link)]
+
+
+def _leads_somewhere(page: Path, link: str) -> bool:
+    path, _, heading = unquote(link).partition("#")
+    target = (page.parent / path).resolve() if path else page
+    if not target.exists():
+        return False
+    return not heading or heading in _anchors(target)
+
+
+def _anchors(page: Path) -> set[str]:
+    """As GitHub makes them: lower case, punctuation dropped, spaces to hyphens."""
+    text = _CODE.sub("", page.read_text(encoding="utf-8"))
+    kept = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in _HEADING.findall(text))
+    return {heading.strip().replace(" ", "-") for heading in kept}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_resolve(page: Path) -> None:
+    assert broken(page) == []
+
+
+def test_a_broken_link_is_found(tmp_path: Path) -> None:
+    (tmp_path / "there.md").write_text("# What's here, then?\n")
+    page = tmp_path / "page.md"
+    page.write_text(
+        "[a](there.md) [b](gone.md) [c](there.md#whats-here-then) [d](there.md#no) [e](#me)\n"
+        "[f](https://example.org/x) `[g](h)`\n# Me\n```\n[not](a-link.md)\n```\n"
+    )
+    assert broken(page) == ["gone.md", "there.md#no", "h"]

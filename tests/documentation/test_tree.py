@@ -1,0 +1,83 @@
+"""The tree is the table of contents: README names its folders, and tests mirror its modules."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path("src") / "monosemy"
+# Modules without a test file of their own, and why.
+EXCEPTIONS = {
+    "__main__.py": "one line that calls the command line, which tests/cli runs",
+    "tensors/axes.py": "names of axes only; every signature that uses them is checked in all tests",
+    "tensors/plain.py": "the twin that tests/tensors/test_kernels.py compares the kernels with",
+}
+
+
+def folders_in(readme: str) -> set[str]:
+    """Folders of the package that the README's tree names."""
+    block = re.search(r"^```\w*\n(src/monosemy/?.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    tree = block[1].split("\n", 1)[1] if block else ""
+    inside = re.match(r"(?:^[ │├└─|`+-].*\n)*", tree, re.MULTILINE)
+    assert inside is not None
+    return set(re.findall(r"^[ │├└─|`+-]*([a-z_]+)/", inside[0], re.MULTILINE))
+
+
+def folders_of(package: Path) -> set[str]:
+    """Floors that the package has."""
+    return {path.parent.name for path in package.glob("*/__init__.py")}
+
+
+def untested(root: Path) -> list[str]:
+    """Modules without a test file in the mirrored place."""
+    package = root / PACKAGE
+    modules = [path.relative_to(package) for path in sorted(package.rglob("*.py"))]
+    return [
+        module.as_posix()
+        for module in modules
+        # A folder's __init__ is a sentence about it; the package's own is held by test_names.
+        if module.name != "__init__.py"
+        and module.as_posix() not in EXCEPTIONS
+        and not (root / "tests" / module.parent / f"test_{module.name}").exists()
+    ]
+
+
+def test_readme_shows_the_tree(root: Path) -> None:
+    if not (root / "README.md").exists():
+        pytest.skip("there is no README yet")
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    assert folders_in(readme) == folders_of(root / PACKAGE)
+
+
+def test_the_tree_is_read_from_the_readme() -> None:
+    readme = "# x\n```text\nsrc/monosemy/\n  cli/      words\n  data/     text\ntests/  t\n```\n"
+    assert folders_in(readme) == {"cli", "data"}
+    drawn = "```\nsrc/monosemy\n├── cli/   words\n└── data/  text\ndocs/\n```\n"
+    assert folders_in(drawn) == {"cli", "data"}
+    assert folders_in("no tree") == set()
+
+
+def test_every_module_has_its_tests(root: Path) -> None:
+    assert untested(root) == []
+
+
+def test_every_exception_is_still_one(root: Path) -> None:
+    for name in EXCEPTIONS:
+        module = Path(name)
+        assert (root / PACKAGE / module).exists()
+        assert not (root / "tests" / module.parent / f"test_{module.name}").exists()
+
+
+def test_a_module_without_tests_is_found(tmp_path: Path) -> None:
+    for name in ("__init__.py", "data/__init__.py", "data/tested.py", "data/bare.py"):
+        path = tmp_path / PACKAGE / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (tmp_path / "tests" / "data").mkdir(parents=True)
+    (tmp_path / "tests" / "data" / "test_tested.py").touch()
+    assert untested(tmp_path) == ["data/bare.py"]
+
+
+def test_every_folder_says_what_it_is(root: Path) -> None:
+    for path in (root / PACKAGE).rglob("__init__.py"):
+        assert path.read_text(encoding="utf-8").startswith('"""'), path
