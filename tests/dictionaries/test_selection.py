@@ -16,21 +16,21 @@ from monosemy.dictionaries.selection import (
 from monosemy.foundation.errors import UserError
 from monosemy.tensors import plain
 
-PRE = torch.tensor([[0.5, -1.0, 2.0, 1.0], [-3.0, -2.0, -1.0, 0.25]])
+PRE = torch.tensor([[0.5, -1.0, 2.0, 0.75], [-3.0, -2.0, -1.0, 0.25]])
 
 
 def test_by_hand():
-    assert ReLU().support(PRE).dense().tolist() == [[0.5, 0, 2, 1], [0, 0, 0, 0.25]]
-    assert TopK(2).support(PRE).dense().tolist() == [[0, 0, 2, 1], [0, 0, 0, 0.25]]
+    assert ReLU().support(PRE).dense().tolist() == [[0.5, 0, 2, 0.75], [0, 0, 0, 0.25]]
+    assert TopK(2).support(PRE).dense().tolist() == [[0, 0, 2, 0.75], [0, 0, 0, 0.25]]
     assert SignedTopK(2).support(PRE).dense().tolist() == [[0, -1, 2, 0], [-3, -2, 0, 0]]
-    assert BatchTopK(1).train().support(PRE).dense().tolist() == [[0, 0, 2, 1], [0, 0, 0, 0]]
+    assert BatchTopK(1).train().support(PRE).dense().tolist() == [[0, 0, 2, 0.75], [0, 0, 0, 0]]
 
 
 def test_thresholds_are_strict_and_never_let_a_negative_entry_through():
     thresholds = torch.tensor([0.5, -5.0, 1.0, -5.0])
-    assert JumpReLU(thresholds).support(PRE).dense().tolist() == [[0, 0, 2, 1], [0, 0, 0, 0.25]]
+    assert JumpReLU(thresholds).support(PRE).dense().tolist() == [[0, 0, 2, 0.75], [0, 0, 0, 0.25]]
     selection = BatchTopK(1).eval()
-    selection.threshold.fill_(1.0)
+    selection.threshold.fill_(0.75)
     assert selection.support(PRE).dense().tolist() == [[0, 0, 2, 0], [0, 0, 0, 0]]
 
 
@@ -73,11 +73,11 @@ def test_without_ties_the_same_places_are_kept():
 def test_a_threshold_follows_the_smallest_entry_kept():
     selection = BatchTopK(1, momentum=0.9).train()
     selection.support(PRE)
-    assert float(selection.threshold) == 1.0  # the first batch is taken as it is
+    assert float(selection.threshold) == 0.75  # the first batch is taken as it is
     selection.support(2 * PRE)
-    assert float(selection.threshold) == pytest.approx(0.9 * 1.0 + 0.1 * 2.0)
+    assert float(selection.threshold) == pytest.approx(0.9 * 0.75 + 0.1 * 1.5)
     selection.eval().support(5 * PRE)
-    assert float(selection.threshold) == pytest.approx(1.1)
+    assert float(selection.threshold) == pytest.approx(0.825)
 
 
 # --- k ------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 import monosemy.models.loading
 
-WORDS = "def return class import if for x y area radius # the of a ( ) : = \n".split(" ")
+WORDS = ["def", "return", "class", "import", "if", "for", "area", "radius", "#", "(x):\n   ", "="]
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from monosemy.recipes.specimen import SpecimenRecipe
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 _BLOCK = re.compile(r"^```(bash|sh|console|text)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_COMMAND = re.compile(r"""(?:"[^"]*"|'[^']*'|(?! {2}).)*""")
 _STOPS = {"|", ">", ">>", "2>", "&&", ";", "#", "&"}
 
 
@@ -27,7 +28,7 @@ def commands(text: str) -> Iterator[str]:
         for line in re.sub(r"\\\n\s*", "", block).splitlines():
             line = line.strip().removeprefix("$ ")
             # In help texts a remark follows a command behind two spaces.
-            line = re.split(r"\s{2,}", line)[0] if kind == "text" else line
+            line = _COMMAND.match(line)[0] if kind == "text" else line
             if re.match(r"(monosemy|make)\b(?! *:)", line):
                 yield line
 
@@ -73,11 +74,11 @@ def test_commands_parse(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_commands_are_found() -> None:
     text = "```bash\n$ monosemy sites a \\\n    --json  # all\nls\nmake demo\n```\nmonosemy fly\n"
-    help_text = "```text\nUsage: monosemy x\n  monosemy train --list  prose --here\n```\n"
+    help_text = "```text\nUsage: monosemy x\n  monosemy specimen sample '  a'  prose --here\n```\n"
     assert list(commands(text + help_text)) == [
         "monosemy sites a --json  # all",
         "make demo",
-        "monosemy train --list",
+        "monosemy specimen sample '  a'",
     ]
     shown = [line for page in PAGES for line in commands(page.read_text(encoding="utf-8"))]
     assert len(shown) > 30

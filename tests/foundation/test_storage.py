@@ -144,3 +144,16 @@ def test_sha256_is_that_of_the_bytes_in_one_piece(tmp_path, monkeypatch):
 def test_text_is_utf_8(tmp_path):
     storage.write_text(tmp_path / "page", "ß\n")
     assert (tmp_path / "page").read_bytes() == b"\xc3\x9f\n"
+
+
+def test_lines_are_added_at_the_end(tmp_path):
+    storage.append_line(tmp_path / "log", "one")
+    storage.append_line(tmp_path / "log", "zwö")
+    assert (tmp_path / "log").read_bytes() == "one\nzwö\n".encode()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_disk_that_fills_up_while_a_line_is_added_is_said_in_words():
+    """/dev/full refuses every byte as a full disk does."""
+    with pytest.raises(DiskFull, match=r"^no space left for /dev/full: 4 bytes wanted, "):
+        storage.append_line(Path("/dev/full"), "one")

@@ -47,7 +47,7 @@ def choose_features(
     """
     density = collected.density.tolist()
     found = collected.found.tolist()
-    cut = _peaks_at_cuts(collected)
+    cut = _peaks_at_cuts(collected, examples)
     alive = [latent for latent in range(collected.latents) if found[latent]]
     sensible = [
         i for i in alive if lowest <= density[i] <= highest and found[i] >= examples and not cut[i]
@@ -62,12 +62,13 @@ def choose_features(
     return sorted(choice.latents, key=lambda i: (-density[i], i))
 
 
-def _peaks_at_cuts(collected: Collected) -> list[bool]:
-    """Whether most of a latent's peaks are on the first kept token of their context."""
+def _peaks_at_cuts(collected: Collected, examples: int) -> list[bool]:
+    """Whether half of a latent's strongest peaks are on the first kept token of their context."""
     kept = collected.contexts.kept
     first = (kept.cumsum(1) == 1)[kept]
-    at_first = first[collected.rows.clamp(min=0)] & (collected.rows >= 0)
-    return (2 * at_first.sum(1) > collected.found).tolist()
+    rows = collected.rows[:, :examples]
+    at_first = first[rows.clamp(min=0)] & (rows >= 0)
+    return (2 * at_first.sum(1) >= (rows >= 0).sum(1).clamp(min=1)).tolist()
 
 
 class _Choice:

@@ -35,17 +35,34 @@ def write_bytes(path: Path, data: bytes) -> None:
         os.replace(temporary, path)
     except OSError as error:
         Path(temporary).unlink(missing_ok=True)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            free = shutil.disk_usage(path.parent).free
-            raise DiskFull(
-                f"no space left for {path}: {len(data):,} bytes wanted, {free:,} free. "
-                "What was written before it is whole; free some space and run the same command "
-                "again to go on from there."
-            ) from error
+        _refuse_full(error, path, len(data))
         raise
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add one line of UTF-8 text at the end of `path`. Not atomic: a crash may cut the line short."""
+    data = (line + "\n").encode("utf-8")
+    try:
+        with open(path, "ab") as file:
+            file.write(data)
+    except OSError as error:
+        _refuse_full(error, Path(path), len(data))
+        raise
+
+
+def _refuse_full(error: OSError, path: Path, size: int) -> None:
+    """`DiskFull` if that is what `error` means."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return
+    free = shutil.disk_usage(path.parent).free
+    raise DiskFull(
+        f"no space left for {path}: {size:,} bytes wanted, {free:,} free. "
+        "What was written before it is whole; free some space and run the same command "
+        "again to go on from there."
+    ) from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -64,6 +81,8 @@ def read_json(path: Path, what: str) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{what} is missing: {path} does not exist") from None
+    except OSError as error:
+        raise UserError(f"{what} at {path} cannot be read: {error.strerror}") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{what} at {path} is not valid JSON: {error}") from None
 

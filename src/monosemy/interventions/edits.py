@@ -1,26 +1,22 @@
-"""Edits: small final values that replace an activation. Each states what it assumes."""
+"""Edits: small final values that replace an activation. Each states what it assumes.
+
+All map an activation to a new one of the same shape, dtype and device (`models.tap.Edit`).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 
 from monosemy.dictionaries.base import Dictionary
+from monosemy.models.tap import Edit
 from monosemy.tensors.axes import Bool, Float, Tensor
 
 # Entries of the token-by-latent matrix that an encoder holds at once: 128 MiB in float32.
 _ENTRIES = 1 << 25
 
-
-class Edit(Protocol):
-    """Anything that maps an activation to one of the same shape, dtype and device."""
-
-    def __call__(
-        self, activation: Float[Tensor, "context position width"]
-    ) -> Float[Tensor, "context position width"]:
-        """What the model goes on with in the activation's place."""
+__all__ = ["Edit", "MeanAblate", "Only", "Patch", "Splice", "ZeroAblate", "chunks"]
 
 
 @dataclass(frozen=True)

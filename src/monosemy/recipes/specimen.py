@@ -45,7 +45,7 @@ class SpecimenRecipe:
     """ReLU neurons of the one MLP."""
     context: int = 256
     """Positions in a window."""
-    steps: int = 4000
+    steps: int = 2500
     """Updates."""
     batch: int = 32
     """Windows in an update."""
@@ -53,7 +53,7 @@ class SpecimenRecipe:
     """Precision of the matrix products while training; weights are float32."""
     optim: OptimConfig = field(
         default_factory=lambda: OptimConfig(
-            learning_rate=3e-3, warmup=0.02, decay=0.4, betas=(0.9, 0.98), weight_decay=0.3
+            learning_rate=3e-3, warmup=0.032, decay=0.4, betas=(0.9, 0.98), weight_decay=0.3
         )
     )
     """The optimiser."""

@@ -33,6 +33,8 @@ _VARIABLES = {
     _HEAT: "var(--figure-heat, #e08a1e)",
 }
 
+_WIDTH = 9.6
+
 
 def comparison(report: Report) -> str:
     """Two rows of dots with intervals: loss left unrecovered, and explained variance.
@@ -42,7 +44,7 @@ def comparison(report: Report) -> str:
     """
     columns = measures.columns(report)
     title = "Loss left unrecovered and explained variance, beside their controls"
-    size = (7.6, 0.75 + 0.36 * len(columns))
+    size = (_WIDTH, 0.75 + 0.36 * len(columns))
     return _svg("comparison", title, size, partial(_draw_comparison, report, columns))
 
 
@@ -88,7 +90,7 @@ def _dots(axes: Axes, report: Report, columns: Sequence[Column], name: str, flip
 def densities(report: Report) -> str:
     """How often latents fire: counts over log-spaced densities, dictionary against random model."""
     title = "Histogram of how often latents fire"
-    return _svg("densities", title, (7.6, 2.5), partial(_draw_densities, report["densities"]))
+    return _svg("densities", title, (_WIDTH, 2.5), partial(_draw_densities, report["densities"]))
 
 
 def _draw_densities(found: Mapping[str, Sequence[float]], figure: Figure) -> None:
@@ -132,10 +134,12 @@ _CURVES = {
 
 def training(curve: Sequence[Mapping[str, Any]]) -> str:
     """Loss, explained variance, L0 and dead latents over training, as far as they were logged."""
-    return _svg("training", "Training curves", (7.6, 2.1), partial(_draw_training, curve))
+    return _svg("training", "Training curves", (_WIDTH, 2.1), partial(_draw_training, curve))
 
 
 def _draw_training(curve: Sequence[Mapping[str, Any]], figure: Figure) -> None:
+    from matplotlib.ticker import LogLocator
+
     names = [name for name in _CURVES if any(point.get(name) is not None for point in curve)]
     panels = figure.subplots(1, max(len(names), 1), squeeze=False)[0]
     for axes, name in zip(panels, names, strict=False):
@@ -144,9 +148,14 @@ def _draw_training(curve: Sequence[Mapping[str, Any]], figure: Figure) -> None:
         axes.set_title(_CURVES[name])
         axes.set_xlabel("step")
         axes.set_xlim(left=0)
-        positive = min(value for _, value in points) > 0
+        axes.margins(y=0.1)
+        values = [value for _, value in points]
+        positive = min(values) > 0
+        if positive and max(values) < 1.1 * min(values):
+            axes.set_ylim(0.9 * min(values), 1.1 * max(values))  # else noise would fill the panel
         if name == "loss" and positive and points[0][1] > 8 * points[-1][1]:
             axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.yaxis.set_major_formatter("{x:g}")
             axes.yaxis.set_minor_formatter("")
 
@@ -179,11 +188,12 @@ def activations(histogram: Mapping[str, Sequence[float]], name: str) -> str:
     name : unique in the page.
     """
     title = "Histogram of the feature's activations (log counts)"
-    return _svg(name, title, (2.5, 0.8), partial(_draw_activations, histogram))
+    return _svg(name, title, (2.4, 0.8), partial(_draw_activations, histogram))
 
 
 def _draw_activations(histogram: Mapping[str, Sequence[float]], figure: Figure) -> None:
-    axes = figure.subplots()
+    figure.set_layout_engine(None)  # a dozen of these: measuring each one's text would take seconds
+    axes = figure.add_axes((0.02, 0.28, 0.94, 0.7))
     edges, counts = histogram["edges"], histogram["counts"]
     # Counts fall by powers of ten; 1 must still be seen, and 0 must not.
     heights = [math.log10(count) + 0.3 if count else 0.0 for count in counts]
@@ -191,6 +201,8 @@ def _draw_activations(histogram: Mapping[str, Sequence[float]], figure: Figure) 
     axes.set_xlim(0, edges[-1])
     axes.set_yticks([])
     axes.set_xticks([0, edges[-1]], ["0", f"{edges[-1]:.3g}"])
+    for label, side in zip(axes.get_xticklabels(), ("left", "right"), strict=True):
+        label.set_horizontalalignment(side)
     axes.spines["left"].set_visible(False)
     axes.grid(visible=False)
 

@@ -69,7 +69,7 @@ GROUPS = (
                     main=True),
             Measure("mse", "squared error",
                     "mean squared error of a token's activation, in the site's own units", LOW,
-                    ".3g"),
+                    "#.3g"),
             Measure("l2_ratio", "length ratio",
                     "length of the reconstruction over length of the activation; below 1 is "
                     "shrinkage", ONE),
@@ -127,8 +127,8 @@ COLUMNS = (
 )  # fmt: skip
 
 RANDOM_MODEL_NOTE = (
-    "The random model predicts next to nothing, so its loss and KL rows do not compare with the "
-    "others; its reconstruction and firing rows do."
+    "The random model predicts next to nothing, so its loss and KL do not compare with the others; "
+    "its reconstruction and firing do."
 )
 
 
@@ -148,6 +148,12 @@ def entry(report: Report, column: Column, measure: Measure) -> Mapping[str, Any]
     return found if found and found.get("value") is not None else None
 
 
+def note(column: Column, measure: Measure, found: Mapping[str, Any]) -> str:
+    """What to know of a number before believing it: its own note, or that it does not compare."""
+    of_model = measure in GROUPS[-1].measures and not column.contest
+    return found.get("note") or (RANDOM_MODEL_NOTE if of_model else "")
+
+
 def written(measure: Measure, value: float | None) -> str:
     """The number as tables show it; a dash where there is none."""
     if value is None:
@@ -155,11 +161,11 @@ def written(measure: Measure, value: float | None) -> str:
     return format(value, measure.form).replace("%", " %").replace("-", "\N{MINUS SIGN}")
 
 
-def interval(measure: Measure, found: Mapping[str, Any]) -> str:
-    """``[low, high]``, or nothing where no interval was measured."""
+def interval(measure: Measure, found: Mapping[str, Any], form: str = "[{}, {}]") -> str:
+    """Both ends, written into `form`, or nothing where no interval was measured."""
     if found.get("low") is None or found.get("high") is None:
         return ""
-    return f"[{written(measure, found['low'])}, {written(measure, found['high'])}]"
+    return form.format(written(measure, found["low"]), written(measure, found["high"]))
 
 
 def best(report: Report, measure: Measure) -> str | None:

@@ -46,12 +46,13 @@ def page(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    groups = _groups(report)
     return environment.get_template("report.html.jinja").render(
         report=report,
         headlines=_headlines(report),
         columns=measures.columns(report),
-        groups=_groups(report),
-        notes=_notes(report),
+        groups=groups,
+        notes=_notes(groups),
         figures=_figures(report),
         features=[_feature(one) for one in report.get("features") or []],
         made=_made(report),
@@ -143,18 +144,14 @@ def _cell(report: Report, column: Column, measure: Measure) -> dict[str, Any] | 
         "value": measures.written(measure, found["value"]),
         "interval": measures.interval(measure, found),
         "best": measures.best(report, measure) == column.name,
-        "note": found.get("note", ""),
+        "note": measures.note(column, measure, found),
     }
 
 
-def _notes(report: Report) -> list[str]:
-    """What the numbers' own notes say, each once."""
-    columns = measures.columns(report)
-    every = (measures.entry(report, c, m) for c in columns for m in measures.MEASURES)
-    notes = [found["note"] for found in every if found and found.get("note")]
-    if any(not column.contest for column in columns):
-        notes.append(measures.RANDOM_MODEL_NOTE)
-    return list(dict.fromkeys(notes))
+def _notes(groups: list[dict[str, Any]]) -> list[str]:
+    """What the notes of the table say, each once."""
+    cells = (cell for group in groups for row in group["rows"] for cell in row["cells"] if cell)
+    return list(dict.fromkeys(cell["note"] for cell in cells if cell["note"]))
 
 
 # --- figures and features ------------------------------------------------------------------------
@@ -206,7 +203,10 @@ def _piece(token: str, value: float, strongest: float) -> dict[str, Any]:
     """A token with its shade from 0 (does not fire) to `_SHADES`."""
     share = min(max(value / strongest, 0.0), 1.0) if strongest > 0 else 0.0
     shade = max(1, round(share * _SHADES)) if share else 0
-    return {"text": visible(token, marked=bool(shade)), "shade": shade, "value": f"{value:.2f}"}
+    text = visible(token, marked=bool(shade))
+    body = text.lstrip(" ")
+    space = text[: len(text) - len(body)]  # left unshaded, so that words stand out, not gaps
+    return {"space": space, "text": body, "shade": shade, "value": f"{value:.2f}"}
 
 
 def _peaks(examples: Sequence[Mapping[str, Any]]) -> list[tuple[str, int]]:

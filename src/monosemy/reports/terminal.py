@@ -20,8 +20,10 @@ from monosemy.reports.measures import Column, Measure, Report
 # Weak to strong. Black on amber reads on light and on dark terminals alike.
 _SHADES = ("black on #fff0cc", "black on #ffdb94", "black on #ffbd52", "bold black on #ff9a1f")
 _SIXTEEN = ("underline", "yellow", "bold yellow", "black on yellow")
-# Below this width a value and its interval no longer fit on one line of every column.
+# From this width on a value and its interval stand on one line; below the other, there is no room
+# for intervals.
 _WIDE = 138
+_NARROW = 78
 
 
 def render(report: Report, contexts: int = 4) -> RenderableType:
@@ -43,20 +45,21 @@ class _Measurements:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         columns = measures.columns(self.report)
-        wide = options.max_width >= _WIDE
+        width = options.max_width
+        form = " [{}, {}]" if width >= _WIDE else "\n{}–{}" if width >= _NARROW else ""
         table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
-        table.add_column("on held-out text", no_wrap=True)
+        table.add_column("on held-out text")
         for column in columns:
             table.add_column(column.label, justify="right", no_wrap=True)
         for group in measures.GROUPS:
             for measure in group.measures:
                 if measure.main:
-                    table.add_row(*self._row(measure, columns, wide))
+                    table.add_row(*self._row(measure, columns, form))
         yield table
         yield ""
         yield from self._legend(columns)
 
-    def _row(self, measure: Measure, columns: Sequence[Column], wide: bool) -> list[Text]:
+    def _row(self, measure: Measure, columns: Sequence[Column], form: str) -> list[Text]:
         best = measures.best(self.report, measure)
         cells = [Text(measure.label)]
         for column in columns:
@@ -65,16 +68,28 @@ class _Measurements:
                 cells.append(Text("–", style="dim"))
                 continue
             is_best = column.name == best
-            value = measures.written(measure, found["value"]) + ("*" if is_best else " ")
-            between = measures.interval(measure, found)
-            cell = Text(value, style="bold green" if is_best else "")
-            cells.append(cell.append((" " if wide else "\n") + between, style="dim not bold"))
+            note = measures.note(column, measure, found)
+            mark = "*" if is_best else "†" if note else " "
+            style = "bold green" if is_best else "dim" if note else ""
+            cell = Text(measures.written(measure, found["value"]) + mark, style=style)
+            between = measures.interval(measure, found, form)
+            cells.append(cell.append(between, style="dim not bold"))
         return cells
+
+    def _notes(self, columns: Sequence[Column]) -> list[str]:
+        shown = [measure for measure in measures.MEASURES if measure.main]
+        notes = (
+            measures.note(column, measure, found)
+            for column in columns
+            for measure in shown
+            if (found := measures.entry(self.report, column, measure))
+        )
+        return list(dict.fromkeys(note for note in notes if note))
 
     def _legend(self, columns: Sequence[Column]) -> RenderResult:
         yield Text(
-            "In brackets: 95 % interval over documents. *: best of those on the same model at "
-            "equal L0.",
+            "Each number with its 95 % interval over documents. *: best of those on the same model "
+            "at equal L0.",
             style="dim",
         )
         grid = Table.grid(padding=(0, 2))
@@ -83,9 +98,9 @@ class _Measurements:
         for column in columns:
             grid.add_row(column.label, column.meaning)
         yield grid
-        if any(column.name == "random_model" for column in columns):
-            yield Text(measures.RANDOM_MODEL_NOTE, style="dim")
-        elif len(columns) == 1:
+        for note in self._notes(columns):
+            yield Text(f"† {note}", style="dim")
+        if len(columns) == 1:
             yield Text("No controls were measured, so nothing says what is much.", style="dim")
 
 

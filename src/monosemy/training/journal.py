@@ -52,6 +52,8 @@ class Journal:
     # --- what the run is ---
 
     def _begin(self) -> None:
+        if self.folder.exists() and not self.folder.is_dir():
+            raise UserError(f"{self.folder} is a file; a run is a folder: name an empty or new one")
         if self.folder.exists() and any(self.folder.iterdir()):
             raise UserError(
                 f"{self.folder} holds files but no run (no run.json); name an empty or new folder"
@@ -82,8 +84,7 @@ class Journal:
     def log(self, step: int, readings: dict[str, float]) -> None:
         """Append one line to ``metrics.jsonl``."""
         line = json.dumps({"step": step, **readings})
-        with open(self.folder / "metrics.jsonl", "a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        storage.append_line(self.folder / "metrics.jsonl", line)
 
     def metrics(self) -> list[dict[str, float]]:
         """Every logged line, in order; a last line cut short by a kill is left out."""

@@ -124,6 +124,7 @@ def fit(training: Training, journal: Journal, progress: Progress = SILENT) -> No
             note = _record(training, journal, step + 1, loss, readings)
             task.advance(size, note)
             if stopped():
+                _refuse_not_finite(loss, step + 1, journal)
                 journal.save(step + 1, training.state_dict())
                 raise Interrupted(
                     f"stopped after step {step + 1:,} of {training.steps:,}; the state is saved in "
@@ -162,21 +163,28 @@ def _record(
 ) -> str:
     """Log, observe and save where due; returns a short reading for the progress bar."""
     rhythm, last = training.rhythm, done == training.steps
+    logs, saves = (last or done % every == 0 for every in (rhythm.log, rhythm.checkpoint))
     note = ""
-    if last or done % rhythm.log == 0:
+    if logs or saves:
+        _refuse_not_finite(loss, done, journal)
+    if logs:
         values = {"loss": float(loss)} | {name: float(value) for name, value in readings.items()}
-        if not torch.isfinite(loss):
-            raise UserError(
-                f"the loss became {float(loss)} at step {done}; lower the learning rate. "
-                f"The last checkpoint in {journal.folder} stands"
-            )
         if training.observer and (last or done % rhythm.observe == 0):
             values |= training.observer()
         journal.log(done, values | {"time": round(time.time(), 3)})
         note = f"loss {values['loss']:.4g}"
-    if last or done % rhythm.checkpoint == 0:
+    if saves:
         journal.save(done, training.state_dict())
     return note
+
+
+def _refuse_not_finite(loss: Tensor, done: int, journal: Journal) -> None:
+    """Looked at before anything is logged or saved, so that every checkpoint can be gone on from."""
+    if not torch.isfinite(loss):
+        raise UserError(
+            f"the loss became {float(loss)} at step {done}; lower the learning rate. "
+            f"The last checkpoint in {journal.folder} stands"
+        )
 
 
 @contextmanager

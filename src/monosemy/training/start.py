@@ -44,7 +44,8 @@ def look(rows: Activations, centre: str = "geometric_median") -> Start:
         raise UserError(f"unknown centre {centre!r}; known: {', '.join(CENTRES)}")
     mean = rows.mean(0)
     spread = (rows - mean).square().sum(1).mean()
-    if not spread > 0:
+    # Rounding makes the mean of equal rows differ from them, so the spread alone cannot tell.
+    if bool((rows == rows[0]).all()) or not spread > 0:
         raise UserError(
             f"all {len(rows):,} sampled activations are the same; a dictionary has nothing to "
             "learn there. Name another site"
@@ -88,6 +89,6 @@ def sample_directions(
     """
     drawn = torch.cat([torch.randperm(len(rows), generator=generator)
                        for _ in range(-(-count // len(rows)))])[:count]  # fmt: skip
-    jitter = torch.randn(count, rows.shape[1], generator=generator)
+    jitter = torch.randn(count, rows.shape[1], generator=generator).to(rows)
     unit = torch.nn.functional.normalize
     return unit(unit(rows[drawn], dim=1) + noise * unit(jitter, dim=1), dim=1)

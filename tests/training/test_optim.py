@@ -1,0 +1,160 @@
+import pytest
+import torch
+from torch import nn
+
+from monosemy.training.optim import OptimConfig, Optimiser, rate_at
+
+STEPS = 100
+
+
+def made(**changes) -> tuple[list[nn.Parameter], Optimiser]:
+    """A matrix and a vector, and what moves them; no schedule unless asked for."""
+    draw = torch.Generator().manual_seed(0)
+    parameters = [nn.Parameter(torch.randn(*size, generator=draw)) for size in ((3, 4), (4,))]
+    still = {"learning_rate": 0.1, "warmup": 0.0, "decay": 0.0, "clip": 0.0}
+    return parameters, Optimiser(parameters, OptimConfig(**still | changes), STEPS)
+
+
+def gradients(step: int) -> list[torch.Tensor]:
+    draw = torch.Generator().manual_seed(100 + step)
+    return [torch.randn(3, 4, generator=draw), torch.randn(4, generator=draw)]
+
+
+def walk(parameters: list[nn.Parameter], optimiser: Optimiser, steps: range) -> None:
+    for step in steps:
+        for parameter, gradient in zip(parameters, gradients(step), strict=True):
+            parameter.grad = gradient.clone()
+        optimiser.step(step)
+
+
+def test_the_rate_climbs_stays_and_falls():
+    config = OptimConfig(learning_rate=3.0, warmup=0.1, decay=0.2)
+    rates = torch.tensor([rate_at(step, STEPS, config) for step in range(STEPS)])
+    assert torch.allclose(rates[:10], torch.arange(1, 11) * 0.3)
+    assert torch.equal(rates[9:81], torch.full((72,), 3.0))
+    assert torch.allclose(rates[80:], torch.arange(20, 0, -1) * 0.15)
+
+
+def test_without_warmup_and_decay_the_rate_is_constant():
+    config = OptimConfig(learning_rate=3.0, warmup=0.0, decay=0.0)
+    assert {rate_at(step, 7, config) for step in range(7)} == {3.0}
+
+
+def test_every_step_of_a_short_run_moves():
+    config = OptimConfig(learning_rate=1.0, warmup=0.02, decay=0.2)
+    assert all(0 < rate_at(step, 3, config) <= 1 for step in range(3))
+
+
+def by_hand(steps: int, config: OptimConfig) -> list[torch.Tensor]:
+    """AdamW as in Loshchilov and Hutter 2019, algorithm 2, in float64."""
+    parameters = [parameter.detach().double() for parameter in made()[0]]
+    first = [torch.zeros_like(parameter) for parameter in parameters]
+    second = [torch.zeros_like(parameter) for parameter in parameters]
+    beta, gamma = config.betas
+    for step in range(steps):
+        rate = rate_at(step, STEPS, config)
+        every = [gradient.double() for gradient in gradients(step)]
+        length = torch.cat([gradient.flatten() for gradient in every]).norm()
+        for i, gradient in enumerate(every):
+            if config.clip and length > config.clip:
+                gradient = gradient * config.clip / length
+            first[i] = beta * first[i] + (1 - beta) * gradient
+            second[i] = gamma * second[i] + (1 - gamma) * gradient**2
+            unbiased = first[i] / (1 - beta ** (step + 1)), second[i] / (1 - gamma ** (step + 1))
+            decay = config.weight_decay if parameters[i].ndim == 2 else 0.0
+            move = unbiased[0] / (unbiased[1].sqrt() + 1e-8) + decay * parameters[i]
+            parameters[i] = parameters[i] - rate * move
+    return parameters
+
+
+SETTINGS = {
+    "plain": {},
+    "other moments": {"betas": (0.5, 0.9)},
+    "decay on matrices only": {"weight_decay": 0.3},
+    "clipped": {"clip": 0.5},
+    "not long enough to clip": {"clip": 100.0},
+    "scheduled": {"warmup": 0.05, "decay": 0.5},
+}
+
+
+@pytest.mark.parametrize("changes", SETTINGS.values(), ids=SETTINGS)
+def test_three_steps_equal_the_formula(changes):
+    parameters, optimiser = made(**changes)
+    walk(parameters, optimiser, range(3))
+    for parameter, expected in zip(parameters, by_hand(3, optimiser.config), strict=True):
+        # Adam divides by the root of the second moment: float32 keeps about six digits.
+        torch.testing.assert_close(parameter.detach().double(), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("learning_rate", 0.05),
+        ("warmup", 0.5),
+        ("decay", 1.0),
+        ("betas", (0.5, 0.9)),
+        ("weight_decay", 0.3),
+        ("clip", 1e-9),
+    ],
+)
+def test_every_option_has_an_effect(field, value):
+    # The second step: Adam's first one has length one whatever the moments' decay.
+    ordinary, optimiser = made()
+    walk(ordinary, optimiser, range(2))
+    changed, other = made(**{field: value})
+    walk(changed, other, range(2))
+    assert set(vars(optimiser.config)) == set(OptimConfig.__dataclass_fields__)
+    assert not torch.equal(ordinary[0], changed[0])
+    same, again = made(**{field: getattr(optimiser.config, field)})
+    walk(same, again, range(2))
+    assert torch.equal(ordinary[0], same[0])
+
+
+def test_the_options_above_are_all_there_are():
+    marks = test_every_option_has_an_effect.pytestmark[0]
+    assert {case[0] for case in marks.args[1]} == set(OptimConfig.__dataclass_fields__)
+
+
+def test_the_reading_is_the_length_before_clipping():
+    parameters, optimiser = made(clip=0.5)
+    for parameter, gradient in zip(parameters, gradients(0), strict=True):
+        parameter.grad = gradient
+    length = torch.cat([gradient.flatten() for gradient in gradients(0)]).norm()
+    torch.testing.assert_close(optimiser.step(0)["gradient_norm"], length)
+    assert made(clip=0.0)[1].config.clip == 0
+
+
+def test_gradients_are_cleared():
+    parameters, optimiser = made()
+    walk(parameters, optimiser, range(1))
+    assert [parameter.grad for parameter in parameters] == [None, None]
+
+
+def test_a_saved_state_goes_on_bit_for_bit():
+    whole, optimiser = made(weight_decay=0.1, clip=1.0)
+    walk(whole, optimiser, range(6))
+
+    first, begun = made(weight_decay=0.1, clip=1.0)
+    walk(first, begun, range(3))
+    second, resumed = made(weight_decay=0.1, clip=1.0)
+    with torch.no_grad():
+        for into, source in zip(second, first, strict=True):
+            into.copy_(source)
+    forgetful, empty = [nn.Parameter(p.detach().clone()) for p in second], None
+    resumed.load_state_dict(begun.state_dict())
+    walk(second, resumed, range(3, 6))
+    assert all(torch.equal(a, b) for a, b in zip(whole, second, strict=True))
+
+    empty = Optimiser(forgetful, optimiser.config, STEPS)
+    walk(forgetful, empty, range(3, 6))
+    assert not torch.equal(whole[0], forgetful[0]), "without its moments it goes elsewhere"
+
+
+def test_frozen_parameters_are_left_alone():
+    frozen = nn.Parameter(torch.ones(2, 2), requires_grad=False)
+    moving = nn.Parameter(torch.ones(2, 2))
+    optimiser = Optimiser([frozen, moving], OptimConfig(weight_decay=0.5), STEPS)
+    moving.grad = torch.ones(2, 2)
+    optimiser.step(50)
+    assert torch.equal(frozen, torch.ones(2, 2))
+    assert not torch.equal(moving, torch.ones(2, 2))

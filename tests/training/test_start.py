@@ -1,0 +1,166 @@
+import math
+
+import pytest
+import torch
+
+from monosemy.foundation.errors import UserError
+from monosemy.training.start import geometric_median, look, sample_directions
+
+
+@pytest.fixture
+def rows() -> torch.Tensor:
+    draw = torch.Generator().manual_seed(0)
+    return torch.randn(200, 5, generator=draw) * torch.tensor([1.0, 2, 3, 4, 5]) + 3
+
+
+def summed_distance(rows: torch.Tensor, point: torch.Tensor) -> float:
+    return float((rows.double() - point.double()).norm(dim=1).sum())
+
+
+def test_the_median_of_points_on_a_line_is_the_middle_one():
+    line = torch.tensor([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0], [3.0, 0.0], [50.0, 0.0]])
+    torch.testing.assert_close(
+        geometric_median(line, rounds=2000), torch.tensor([2.0, 0.0]), atol=1e-2, rtol=0
+    )
+
+
+def test_the_median_of_a_square_is_its_middle():
+    square = torch.tensor([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0], [4.0, 4.0]])
+    torch.testing.assert_close(geometric_median(square), torch.tensor([2.0, 2.0]))
+
+
+def test_the_median_of_a_triangle_sees_its_sides_under_120_degrees():
+    """Fermat's point, by its own definition."""
+    triangle = torch.tensor([[0.0, 0.0], [6.0, 0.0], [1.0, 5.0]], dtype=torch.float64)
+    spokes = triangle - geometric_median(triangle, rounds=1000, tolerance=1e-12)
+    unit = torch.nn.functional.normalize(spokes, dim=1)
+    angles = [float(unit[i] @ unit[j]) for i, j in ((0, 1), (1, 2), (2, 0))]
+    assert angles == pytest.approx([math.cos(math.radians(120))] * 3, abs=1e-4)
+
+
+def test_no_other_point_has_a_smaller_summed_distance(rows):
+    median = geometric_median(rows)
+    best = summed_distance(rows, median)
+    draw = torch.Generator().manual_seed(1)
+    for size in (0.1, 1.0):
+        for _ in range(20):
+            elsewhere = median + size * torch.nn.functional.normalize(
+                torch.randn(5, generator=draw), dim=0
+            )
+            assert summed_distance(rows, elsewhere) > best
+    assert summed_distance(rows, rows.mean(0)) > best, "the mean is not the median"
+
+
+def test_one_outlier_moves_the_mean_but_not_the_median(rows):
+    before = geometric_median(rows), rows.mean(0)
+    spoilt = torch.cat([rows, torch.full((1, 5), 1e5)])
+    after = geometric_median(spoilt), spoilt.mean(0)
+    assert float((after[0] - before[0]).norm()) < 0.1
+    assert float((after[1] - before[1]).norm()) > 100
+
+
+def test_the_median_moves_with_the_rows(rows):
+    moved = 2 * rows + 7
+    torch.testing.assert_close(
+        geometric_median(moved), 2 * geometric_median(rows) + 7, rtol=1e-4, atol=1e-3
+    )
+
+
+def test_a_median_on_top_of_a_row_is_finite():
+    stacked = torch.tensor([[1.0, 1.0]] * 9 + [[2.0, 3.0]])
+    torch.testing.assert_close(geometric_median(stacked), torch.tensor([1.0, 1.0]))
+
+
+def test_a_look_by_hand():
+    rows = torch.tensor([[3.0, 0.0], [1.0, 0.0], [2.0, 1.0], [2.0, -1.0]])
+    start = look(rows, "mean")
+    assert start.centre.tolist() == [2.0, 0.0]
+    # Every row is at distance 1 from the mean, and at a squared distance of 1.
+    assert start.scale == pytest.approx(math.sqrt(2))
+    assert start.variance == pytest.approx(2.0)
+    assert start.outlier_ratio == pytest.approx(2.0)
+
+
+def test_the_centres(rows):
+    assert torch.equal(look(rows, "mean").centre, rows.mean(0))
+    assert torch.equal(look(rows, "zero").centre, torch.zeros(5))
+    assert torch.equal(look(rows).centre, geometric_median(rows))
+
+
+@pytest.mark.parametrize("centre", ["geometric_median", "mean", "zero"])
+def test_the_scale_makes_the_average_length_the_root_of_the_width(rows, centre):
+    start = look(rows, centre)
+    lengths = ((rows - start.centre) * start.scale).norm(dim=1)
+    assert float(lengths.mean()) == pytest.approx(math.sqrt(5), rel=1e-5)
+
+
+@pytest.mark.parametrize("factor", [1e-4, 1e4])
+def test_units_do_not_matter_in_scaled_units(rows, factor):
+    here, there = look(rows), look(rows * factor)
+    assert there.scale * factor == pytest.approx(here.scale, rel=1e-3)
+    assert there.variance == pytest.approx(here.variance, rel=1e-3)
+    assert there.outlier_ratio == pytest.approx(here.outlier_ratio, rel=1e-3)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 3.3, 1e6])
+@pytest.mark.parametrize("count", [1, 7, 1000])
+def test_rows_that_are_all_the_same_are_refused(value, count):
+    """0.1 and 3.3 are not sums of few powers of two: their mean in float32 is not quite theirs."""
+    with pytest.raises(UserError) as caught:
+        look(torch.full((count, 8), value))
+    assert str(caught.value) == (
+        f"all {count:,} sampled activations are the same; a dictionary has nothing to learn there. "
+        "Name another site"
+    )
+
+
+def test_rows_that_hardly_differ_are_not_refused():
+    rows = torch.full((10, 8), 0.1)
+    rows[0, 0] = 0.2
+    assert math.isfinite(look(rows).scale)
+
+
+def test_an_unknown_centre_is_refused(rows):
+    with pytest.raises(UserError) as caught:
+        look(rows, "median")
+    assert str(caught.value).startswith(
+        "unknown centre 'median'; known: geometric_median, mean, zero"
+    )
+
+
+def test_directions_are_unit_rows_that_point_at_the_data(rows):
+    rows = rows - rows.mean(0)
+    found = sample_directions(rows, 150, torch.Generator().manual_seed(0), noise=0.1)
+    assert found.shape == (150, 5)
+    torch.testing.assert_close(found.norm(dim=1), torch.ones(150))
+    cosines = found @ torch.nn.functional.normalize(rows, dim=1).T
+    # Noise of a tenth turns a direction by an angle of at most asin(0.1).
+    assert float(cosines.max(dim=1).values.min()) >= math.cos(math.asin(0.1)) - 1e-5
+    assert len(cosines.argmax(dim=1).unique()) > 140, "rows are drawn without repeats"
+
+
+def test_without_noise_they_are_the_rows_themselves_each_once(rows):
+    found = sample_directions(rows, 200, torch.Generator().manual_seed(0), noise=0.0)
+    unit = torch.nn.functional.normalize(rows, dim=1)
+    torch.testing.assert_close(found[:, 0].sort().values, unit[:, 0].sort().values)
+
+
+def test_more_directions_than_rows_are_told_apart_by_the_noise():
+    rows = torch.eye(3)
+    found = sample_directions(rows, 8, torch.Generator().manual_seed(0))
+    assert len(found.unique(dim=0)) == 8
+    counts = (found @ rows.T).argmax(dim=1).bincount()
+    assert counts.tolist() == [3, 3, 2] or sorted(counts.tolist()) == [2, 3, 3]
+    still = sample_directions(rows, 8, torch.Generator().manual_seed(0), noise=0.0)
+    assert len(still.unique(dim=0)) == 3
+
+
+def test_a_row_at_the_centre_gives_a_direction_all_the_same():
+    found = sample_directions(torch.zeros(4, 6), 4, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(found.norm(dim=1), torch.ones(4))
+
+
+def test_directions_depend_on_the_generator_alone(rows):
+    draws = [sample_directions(rows, 9, torch.Generator().manual_seed(s)) for s in (1, 1, 2)]
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])
