@@ -24,7 +24,7 @@ def command() -> None:
 
     \b
     Examples:
-      monosemy specimen sample "def "
+      monosemy specimen sample "def read"
       monosemy specimen train --out my-specimen
     """
 
@@ -61,7 +61,7 @@ def train(out: Path, changes: tuple[str, ...], as_json: bool, quiet: bool) -> No
 
 
 @command.command("sample", context_settings=CONTEXT_SETTINGS)
-@click.argument("prompt", default="def ")
+@click.argument("prompt", default="def read")
 @click.option(
     "--model", default="specimen", show_default=True, help="Another model to sample from."
 )
@@ -73,8 +73,8 @@ def sample(prompt: str, model: str, tokens: int, seed: int, as_json: bool) -> No
 
     \b
     Examples:
-      monosemy specimen sample "class "
-      monosemy specimen sample "    if " --tokens 40 --seed 3
+      monosemy specimen sample "class Path"
+      monosemy specimen sample "    for name in" --tokens 40 --seed 3
     """
     quiet_libraries()
     from monosemy.models.loading import load

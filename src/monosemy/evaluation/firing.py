@@ -11,6 +11,7 @@ from monosemy.tensors.codes import SparseCode
 
 DENSE = 0.1
 """A latent that fires on more than this share of the tokens is dense."""
+NAMES = ("dead_fraction", "dense_fraction")
 # Counts are kept for each latent and group of documents: enough groups for an interval, few enough
 # that a dictionary of 100,000 latents fits in memory.
 _GROUPS = 256

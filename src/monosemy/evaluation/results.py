@@ -18,6 +18,8 @@ from monosemy.evaluation.sums import Sums, Totals
 
 RESAMPLES = 2_000
 LEVEL = 0.95
+# Indices drawn at once: 32 MiB.
+_ENTRIES = 1 << 22
 ONE_DOCUMENT = "one document: no interval can be given"
 
 
@@ -81,7 +83,7 @@ def estimate(sums: Sums, metrics: Mapping[str, Metric], seed: int) -> dict[str, 
 def resamples(documents: int, seed: int) -> Iterator[np.ndarray]:
     """How often each document is drawn: blocks of a ``[RESAMPLES, documents]`` matrix."""
     draw = np.random.default_rng(seed)
-    step = max(1, (1 << 22) // documents)  # 32 MiB of indices at a time
+    step = max(1, _ENTRIES // documents)
     for start in range(0, RESAMPLES, step):
         rows = min(step, RESAMPLES - start)
         chosen = draw.integers(0, documents, (rows, documents))

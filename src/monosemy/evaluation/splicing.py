@@ -13,6 +13,8 @@ import numpy as np
 from monosemy.evaluation.results import Metric
 from monosemy.evaluation.sums import Totals, positive
 
+# Nats a token: harm below it is the rounding error of float32 logits, not harm.
+_ROUNDING = 1e-5
 HARMLESS = "ablating the site does not hurt this model, so there is nothing to recover"
 
 
@@ -38,22 +40,22 @@ def ce_mean(t: Totals) -> np.ndarray:
 
 def ce_recovered_zero(t: Totals) -> np.ndarray:
     """``(CE_zero - CE_spliced) / (CE_zero - CE_clean)``."""
-    return (t["ce_zero"] - t["ce_spliced"]) / positive(t["ce_zero"] - t["ce_clean"])
+    return (t["ce_zero"] - t["ce_spliced"]) / _harm(t["ce_zero"] - t["ce_clean"], t)
 
 
 def ce_recovered_mean(t: Totals) -> np.ndarray:
     """``(CE_mean - CE_spliced) / (CE_mean - CE_clean)``."""
-    return (t["ce_mean"] - t["ce_spliced"]) / positive(t["ce_mean"] - t["ce_clean"])
+    return (t["ce_mean"] - t["ce_spliced"]) / _harm(t["ce_mean"] - t["ce_clean"], t)
 
 
 def kl_recovered_zero(t: Totals) -> np.ndarray:
     """``(KL_zero - KL_spliced) / KL_zero``."""
-    return 1 - t["kl_spliced"] / positive(t["kl_zero"])
+    return 1 - t["kl_spliced"] / _harm(t["kl_zero"], t)
 
 
 def kl_recovered_mean(t: Totals) -> np.ndarray:
     """``(KL_mean - KL_spliced) / KL_mean``."""
-    return 1 - t["kl_spliced"] / positive(t["kl_mean"])
+    return 1 - t["kl_spliced"] / _harm(t["kl_mean"], t)
 
 
 METRICS = {
@@ -66,3 +68,7 @@ METRICS = {
     "kl_recovered_zero": Metric(kl_recovered_zero, HARMLESS),
     "kl_recovered_mean": Metric(kl_recovered_mean, HARMLESS),
 }
+
+
+def _harm(by_ablation: np.ndarray, t: Totals) -> np.ndarray:
+    return positive(by_ablation, above=_ROUNDING * t["predicted"])

@@ -70,7 +70,7 @@ class Tally:
         device = self._loaded.device
         ids, kept, document = (part.to(device) for part in (group.ids, group.kept, group.document))
         # A mask that hides nothing would only keep the model from its faster attention.
-        mask = (~group.padding).to(device) if group.padding.any() else None
+        mask = (~group.padding).long().to(device) if group.padding.any() else None
         model, site = self._loaded.model, self._site
         run = contrast.run_clean(model, site, ids, mask) if splice else None
         activation = run.activation if run else tap.read(model, [site], ids, mask)[site.name]

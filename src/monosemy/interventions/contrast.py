@@ -42,7 +42,7 @@ class CleanRun:
 
     Attributes
     ----------
-    model, site, ids, mask : what was run (`mask` is false at padding), and where it is edited.
+    model, site, ids, mask : what was run (`mask` is 0 at padding), and where it is edited.
     activation : the clean activation at the site.
     log_p : clean log-probabilities after each position.
     loss : clean cross-entropy of each token, in nats.
@@ -51,7 +51,7 @@ class CleanRun:
     model: Any
     site: Site
     ids: Int[Tensor, "context position"]
-    mask: Bool[Tensor, "context position"] | None
+    mask: Int[Tensor, "context position"] | None
     activation: Float[Tensor, "context position width"]
     log_p: Float[Tensor, "context position vocabulary"]
     loss: Float[Tensor, "context position"]
@@ -93,7 +93,7 @@ def contrast(
     ids: Int[Tensor, "context position"],
     kept: Bool[Tensor, "context position"],
     edits: Mapping[str, Edit],
-    mask: Bool[Tensor, "context position"] | None = None,
+    mask: Int[Tensor, "context position"] | None = None,
 ) -> Contrast:
     """One clean forward pass, and one for each edit, made at kept positions only.
 
@@ -103,7 +103,7 @@ def contrast(
     site : where the edits are made.
     ids, kept : the contexts, and the tokens whose activation may be replaced and whose loss counts.
     edits : by name.
-    mask : false at padding; `None` where there is none.
+    mask : 1 where a token counts, 0 for padding; `None` where every token counts.
 
     Errors
     ------
@@ -119,7 +119,7 @@ def run_clean(
     model: Any,
     site: Site,
     ids: Int[Tensor, "context position"],
-    mask: Bool[Tensor, "context position"] | None = None,
+    mask: Int[Tensor, "context position"] | None = None,
 ) -> CleanRun:
     """The clean forward pass, which also reads the activation at `site`. See `contrast`."""
     seen: list[Tensor] = []
@@ -149,7 +149,7 @@ def counted_tokens(kept: Bool[Tensor, "context position"]) -> Bool[Tensor, "cont
 
 
 def _logits(model: Any, ids: Tensor, mask: Tensor | None) -> Float[Tensor, "_ _ vocabulary"]:
-    given = {} if mask is None else {"attention_mask": mask.long()}
+    given = {} if mask is None else {"attention_mask": mask}
     output = model(input_ids=ids, use_cache=False, **given)
     if getattr(output, "logits", None) is None:
         raise UserError(

@@ -42,6 +42,8 @@ def from_toml(path: Path, default: R) -> R:
         table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"no recipe at {path}: no such file") from None
+    except OSError as error:
+        raise UserError(f"the recipe at {path} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not TOML: {error}") from None
     return override(default, table)
@@ -70,7 +72,11 @@ def _function(module: types.ModuleType, name: str, path: Path) -> Callable[[], A
     found = getattr(module, name, None)
     if callable(found):
         return found
-    known = [key for key, value in vars(module).items() if isinstance(value, types.FunctionType)]
+    known = [
+        key
+        for key, value in vars(module).items()
+        if isinstance(value, types.FunctionType) and value.__module__ == module.__name__
+    ]
     listed = ", ".join(known) or "none"
     raise UserError(f"no function {name!r} in {path}; it has: {listed}{nearest(name, known)}")
 
@@ -91,7 +97,10 @@ def _nested(changes: Mapping[str, Any]) -> dict[str, Any]:
         *outer, last = key.split(".")
         place = table
         for name in outer:
-            place = place.setdefault(name, {})
+            inner = place.setdefault(name, {})
+            if not isinstance(inner, dict):
+                raise UserError(f"{key} = {value!r} stands beside {name} = {inner!r}; give one")
+            place = inner
         place[last] = value
     return table
 
@@ -112,7 +121,7 @@ def _apply(recipe: Any, table: Mapping[str, Any], prefix: str, reasons: list[str
         else:
             try:
                 values[key] = _read(value, hints[key])
-            except ValueError:
+            except (ValueError, TypeError, OverflowError):  # what int and float raise, and tuple
                 reasons.append(f"{name} = {value!r}; wanted {_spell(hints[key])}")
     return recipe if reasons else dataclasses.replace(recipe, **values)
 
@@ -170,5 +179,9 @@ def _read_int(value: Any) -> int:
 
 
 def _spell(hint: Any) -> str:
+    if isinstance(hint, types.UnionType):
+        return " or ".join(map(_spell, typing.get_args(hint)))
+    if typing.get_origin(hint) is tuple:
+        return f"{len(typing.get_args(hint))} values, as in 0.9,0.999"
     names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
-    return names.get(hint, str(hint).replace("NoneType", "none"))
+    return names.get(hint, "none")

@@ -28,7 +28,8 @@ from monosemy.training.loop import Rhythm, Training, fit
 from monosemy.training.objectives import NextToken
 from monosemy.training.optim import OptimConfig, Optimiser
 
-SAMPLE_PROMPTS = ("def ", "class ", "import ", "    if ")
+# Without a space at the end: in byte-level BPE a space belongs to the token that follows it.
+SAMPLE_PROMPTS = ("def read", "class Path", "    def __init__(self", "    return")
 
 
 @dataclass(frozen=True)
@@ -235,9 +236,12 @@ def sample(model: Any, tokenizer: Any, prompt: str, compute: Compute, tokens: in
     """Text drawn from the model at temperature 0.8 among the 40 likeliest tokens (Fan et al. 2018)."""
     draw = compute.generator(f"sample/{prompt}")
     ids = torch.tensor([[tokenizer.bos_token_id, *tokenizer(prompt)["input_ids"]]])
+    window = model.config.max_position_embeddings
     for _ in range(tokens):
-        logits = model(ids).logits[0, -1] / 0.8
+        logits = model(ids[:, -window:]).logits[0, -1] / 0.8
         best, where = logits.topk(40)
         chosen = where[torch.multinomial(best.softmax(-1), 1, generator=draw)]
+        if chosen == tokenizer.eos_token_id:
+            break
         ids = torch.cat([ids, chosen[None]], dim=1)
     return tokenizer.decode(ids[0, 1:])

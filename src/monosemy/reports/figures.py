@@ -201,8 +201,9 @@ def _draw_activations(histogram: Mapping[str, Sequence[float]], figure: Figure) 
     axes.set_xlim(0, edges[-1])
     axes.set_yticks([])
     axes.set_xticks([0, edges[-1]], ["0", f"{edges[-1]:.3g}"])
-    for label, side in zip(axes.get_xticklabels(), ("left", "right"), strict=True):
-        label.set_horizontalalignment(side)
+    first, last = axes.get_xticklabels()
+    first.set_horizontalalignment("left")
+    last.set_horizontalalignment("right")
     axes.spines["left"].set_visible(False)
     axes.grid(visible=False)
 
@@ -257,7 +258,9 @@ def _for_page(svg: str, name: str, title: str) -> str:
     # Its style rule would hold for the whole page; both properties are inherited.
     svg = re.sub(r'<style type="text/css">.*?</style>', "", svg, flags=re.DOTALL)
     svg = re.sub(r'\b(id="|href="#|url\(#)', rf"\1{name}-", svg)
-    svg = re.sub(r"font: (?:\w+ )?([\d.]+px) [^;\"]*", r"font-size: \1", svg)
+    # Matplotlib before 3.11 writes size and family into one property.
+    svg = re.sub(r"font: [^;\"]*?([\d.]+px) [^;\"]*", r"font-size: \1", svg)
+    svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)
     for colour, variable in _VARIABLES.items():
         svg = svg.replace(colour, variable)
     opening, body = svg.split(">", 1)

@@ -165,7 +165,8 @@ def interval(measure: Measure, found: Mapping[str, Any], form: str = "[{}, {}]")
     """Both ends, written into `form`, or nothing where no interval was measured."""
     if found.get("low") is None or found.get("high") is None:
         return ""
-    return form.format(written(measure, found["low"]), written(measure, found["high"]))
+    low, high = written(measure, found["low"]), written(measure, found["high"])
+    return form.format(low.removesuffix(" %"), high)
 
 
 def best(report: Report, measure: Measure) -> str | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.padding import Padding
 from rich.rule import Rule
 from rich.style import Style
@@ -43,7 +43,9 @@ class _Measurements:
     def __init__(self, report: Report):
         self.report = report
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> Iterator[RenderableType]:
         columns = measures.columns(self.report)
         width = options.max_width
         form = " [{}, {}]" if width >= _WIDE else "\n{}–{}" if width >= _NARROW else ""
@@ -86,7 +88,7 @@ class _Measurements:
         )
         return list(dict.fromkeys(note for note in notes if note))
 
-    def _legend(self, columns: Sequence[Column]) -> RenderResult:
+    def _legend(self, columns: Sequence[Column]) -> Iterator[RenderableType]:
         yield Text(
             "Each number with its 95 % interval over documents. *: best of those on the same model "
             "at equal L0.",
@@ -112,7 +114,11 @@ def features(report: Report, contexts: int = 4) -> RenderableType:
     found = report.get("features") or []
     if not found:
         return Text("No features to show: no latent fired on the held-out text.")
-    return Group(*(feature(one, contexts) for one in found))
+    legend = (
+        "Features: activation at the peak, context on held-out text, document@character; then the "
+        "tokens that the feature's direction raises and lowers most."
+    )
+    return Group(Text(legend, style="dim"), "", *(feature(one, contexts) for one in found))
 
 
 def feature(one: Mapping[str, Any], contexts: int = 4) -> RenderableType:
@@ -125,7 +131,9 @@ class _Feature:
         self.one = one
         self.contexts = contexts
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> Iterator[RenderableType]:
         one = self.one
         title = Text.assemble(
             (f"feature {one['id']}", "bold"),
@@ -146,16 +154,14 @@ class _Feature:
     ) -> RenderableType:
         strongest = max(example["activations"], default=0.0)
         line = Text(f"{strongest:8.2f}  ", style="dim", no_wrap=True, overflow="crop", end="")
-        place = f"  {example['document']}:{example['offset']}"
-        # The place is worth its room only where a context still has most of the line.
-        shown = cell_len(place) * 3 <= options.max_width
-        room = options.max_width - line.cell_len - (cell_len(place) if shown else 0)
+        place = _place(example, options.max_width)
+        room = options.max_width - line.cell_len - cell_len(place)
         piece = context(example, self.one["max_activation"], room, _shades(console))
         piece.align("left", max(room, 1))
-        line = Text("", no_wrap=True, overflow="crop").append_text(line).append_text(piece)
-        return line.append(place, style="dim") if shown else line
+        whole = Text("", no_wrap=True, overflow="crop").append_text(line).append_text(piece)
+        return whole.append(place, style="dim")
 
-    def _moved(self, options: ConsoleOptions) -> RenderResult:
+    def _moved(self, options: ConsoleOptions) -> Iterator[RenderableType]:
         for key, word, style in (("raised", "raises", "green"), ("lowered", "lowers", "red")):
             tokens = self.one.get(key) or []
             line = Text(f"{word:>8}  ", style="dim")
@@ -167,6 +173,14 @@ class _Feature:
         if not self.one.get("raised") and not self.one.get("lowered"):
             reason = self.one.get("effects_note") or "no direct effect on tokens was measured"
             yield Padding(Text(reason, style="dim"), (0, 0, 0, 10))
+
+
+def _place(example: Mapping[str, Any], width: int) -> str:
+    """Where the example is from, in at most a third of the line; nothing on a narrow one."""
+    if width < _NARROW:
+        return ""
+    place, most = f"{visible(example['document'])}@{example['offset']}", width // 3 - 2
+    return "  " + (place if len(place) <= most else "…" + place[1 - most :])
 
 
 def _shades(console: Console) -> tuple[str, ...] | None:
