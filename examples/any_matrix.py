@@ -2,8 +2,8 @@
 
     python examples/any_matrix.py
 
-The rows here are made up, so that the truth is known: 96 directions in 32 dimensions, about three of
-them active in a row. Put your own numbers in `make_rows`; each row should be one observation.
+The rows here are made up, so that the truth is known: 96 directions in 32 dimensions, about three
+of them active in a row. To use your own numbers, put them into `rows` and `unseen`.
 """
 
 import torch
@@ -17,13 +17,13 @@ from monosemy.training.objectives import LearnDictionary, ObjectiveConfig
 from monosemy.training.optim import OptimConfig, Optimiser
 from monosemy.training.start import look, sample_directions
 
-STEPS, BATCH, LATENTS, K = 600, 256, 128, 3
+STEPS, BATCH, LATENTS, K = 500, 256, 128, 3
 
 
 def make_rows(draw: torch.Generator, truth: torch.Tensor, count: int) -> torch.Tensor:
     """Sums of about three of the true directions, with positive weights."""
-    active = torch.rand(count, len(truth), generator=draw) < 3 / len(truth)
-    return (active * (0.5 + torch.rand(count, len(truth), generator=draw))) @ truth
+    chance, weight = torch.rand(2, count, len(truth), generator=draw)
+    return ((chance < 3 / len(truth)) * (0.5 + weight)) @ truth
 
 
 def learn(rows: torch.Tensor, draw: torch.Generator) -> FlatDictionary:
@@ -34,21 +34,18 @@ def learn(rows: torch.Tensor, draw: torch.Generator) -> FlatDictionary:
     program = LearnDictionary(dictionary.train(), start, ObjectiveConfig(dead_after=20_000))
     optimiser = Optimiser(dictionary.parameters(), OptimConfig(learning_rate=3e-3), STEPS)
     for step in range(STEPS):
-        batch = rows[torch.randint(len(rows), (BATCH,), generator=draw)]
-        advance_program(program, optimiser, batch, step)
+        chosen = torch.randint(len(rows), (BATCH,), generator=draw)
+        advance_program(program, optimiser, rows[chosen], step)
     return program.result()
 
 
-@torch.no_grad()
 def main() -> None:
-    """Learn from one half of the rows, compare with the controls on the other."""
+    """Learn from some rows, compare with the controls on others."""
     compute = Compute(seed=0)
     draw = compute.generator("any matrix")
     truth = torch.nn.functional.normalize(torch.randn(96, 32, generator=draw), dim=1)
     rows, unseen = make_rows(draw, truth, 20_000), make_rows(draw, truth, 5_000)
-    with torch.enable_grad():
-        dictionary = learn(rows, draw)
-
+    dictionary = learn(rows, draw)
     l0 = float(dictionary.code(unseen).counts.float().mean())
     variance = (unseen - unseen.mean(0)).square().sum()
     for name, one in {"dictionary": dictionary, **controls_at(rows, l0, LATENTS, compute)}.items():

@@ -30,7 +30,7 @@ def main(folder: str | None) -> None:
     # A mean for the ablation; the package's own measurements take it from training text.
     edits = {"reconstruction": Splice(dictionary.eval()), "mean": MeanAblate(rows.mean(0)),
              "zero": ZeroAblate()}  # fmt: skip
-    runs = contrast(loaded.model, site, contexts.ids, contexts.kept, edits, ~contexts.padding)
+    runs = contrast(loaded.model, site, contexts.ids, contexts.kept, edits)
 
     clean = float(runs.loss[runs.counted].mean())
     print(f"{'untouched':<16} {clean:.4f} nats a token")

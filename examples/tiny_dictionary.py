@@ -8,15 +8,11 @@ runs/tiny; run the file again and the finished dictionary is read back.
 
 from pathlib import Path
 
+from monosemy.data.capture import LiveSource
 from monosemy.explanation.collect import collect
 from monosemy.explanation.effects import direct_effects
 from monosemy.explanation.examples import choose_features, examples
-from monosemy.recipes.dictionary import (
-    DictionaryRecipe,
-    open_setting,
-    open_source,
-    train_dictionary,
-)
+from monosemy.recipes.dictionary import DictionaryRecipe, open_setting, train_dictionary
 
 RECIPE = DictionaryRecipe(tokens=40_000, latents=512, selection="topk", k=8, batch=256)
 
@@ -26,7 +22,8 @@ def main() -> None:
     dictionary = train_dictionary(RECIPE, Path("runs/tiny"))
     print(f"{dictionary.latents} directions of {dictionary.width} numbers\n")
 
-    setting, source = open_setting(RECIPE), open_source(RECIPE)
+    setting = open_setting(RECIPE)
+    source = LiveSource(setting.loaded, setting.site, setting.contexts)
     collected = collect(dictionary, source)
     print(f"{float(collected.density.sum()):.1f} latents are active on a token, on average")
 

@@ -4,11 +4,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from monosemy.data.tokens import NOWHERE, Packing, pack
 from monosemy.dictionaries.flat import FlatDictionary
 from monosemy.dictionaries.selection import ReLU
-from monosemy.explanation.collect import collect
+from monosemy.explanation.collect import Collected, collect
 from monosemy.explanation.examples import choose_features, examples
 from monosemy.foundation.errors import UserError
+from monosemy.tensors.compute import Compute
 
 LATENTS = (0, 3, 8, 12)
 
@@ -96,6 +98,21 @@ def test_a_dead_latent_has_no_examples(collected, dictionary, source, tokenizer)
     assert examples(collected, dictionary, source, tokenizer, [dead]) == {dead: []}
 
 
+def test_an_example_ends_where_its_document_ends(corpus, tokenizer, made_source):
+    kept = pack(corpus, tokenizer, Packing(context=16, drop_bos=False), Compute(seed=1))
+    values = torch.zeros(kept.tokens, 1)
+    begins = (kept.offset == NOWHERE)[kept.kept].nonzero().flatten()[1:]
+    values[begins - 1, 0] = 1 + torch.rand(len(begins), generator=torch.Generator().manual_seed(0))
+    identity = FlatDictionary(torch.eye(1), torch.zeros(1), torch.eye(1), torch.zeros(1), ReLU())
+    source = made_source(kept, values)
+    collected = collect(identity, source, keep=40)
+    shown = examples(collected, identity, source, tokenizer, [0], count=40, radius=3)[0]
+    assert len(shown) > 20
+    for example in shown:
+        assert example.activations[-1] > 0  # the peak is the document's last token
+        assert "<bos>" not in example.tokens[1:]
+
+
 def test_other_contexts_are_refused(collected, dictionary, source, tokenizer, made_source):
     fewer = made_source(source.contexts[:10], source.values[: source.contexts[:10].tokens])
     with pytest.raises(UserError, match="collected from other contexts than the ones given"):
@@ -134,6 +151,44 @@ def test_the_choice_is_spread_over_densities(collected):
     sensible = collected.density[(collected.density >= 1e-3) & (collected.density <= 0.2)]
     assert density.max() > sensible.quantile(0.6)
     assert density.min() < sensible.quantile(0.4)
+
+
+def by_hand(contexts, rows, values, fired):
+    """A collection with the given peaks, all of them real rows of `contexts`."""
+    nothing = torch.zeros(len(fired), 2)
+    return Collected(contexts, contexts.tokens, fired, values, rows, nothing.long(), nothing[:, 0])
+
+
+def test_each_band_of_density_gives_its_strongest(contexts):
+    # Eighteen latents, each at a token of its own; the denser, the stronger, so that without bands
+    # the densest six would be chosen.
+    ids = contexts.ids[contexts.kept]
+    first = contexts.kept.cumsum(1)[contexts.kept] == 1
+    rows = [int(((ids == token) & ~first).nonzero()[0]) for token in ids[~first].unique()[:18]]
+    peaks = torch.tensor(rows)[:, None].expand(-1, 4)
+    fired = torch.arange(10, 190, 10)
+    values = torch.linspace(1, 5, 18)[:, None].expand(-1, 4)
+    collected = by_hand(contexts, peaks, values, fired)
+    limits = {"count": 6, "lowest": 1e-6, "highest": 1.0, "examples": 4}
+    assert choose_features(collected, **limits) == [17, 14, 11, 8, 5, 2]
+    # Two latents with the same peak token: the next strongest of the band takes the place.
+    same = peaks.clone()
+    same[17] = same[14]
+    again = by_hand(contexts, same, values, fired)
+    assert choose_features(again, **limits) == [16, 14, 11, 8, 5, 2]
+
+
+def test_latents_that_peak_where_text_was_cut_come_last(contexts):
+    ids = contexts.ids[contexts.kept]
+    first = (contexts.kept.cumsum(1) == 1)[contexts.kept]
+    cut, inside = first.nonzero().flatten()[:4], (~first).nonzero().flatten()[:4]
+    assert ids[cut[0]] != ids[inside[0]]
+    rows = torch.stack([cut, inside])
+    values = torch.tensor([[9.0] * 4, [1.0] * 4])
+    collected = by_hand(contexts, rows, values, torch.tensor([20, 20]))
+    limits = {"lowest": 1e-6, "highest": 1.0, "examples": 4}
+    assert choose_features(collected, count=1, **limits) == [1]
+    assert sorted(choose_features(collected, count=2, **limits)) == [0, 1]
 
 
 def test_the_choice_does_not_change(collected):

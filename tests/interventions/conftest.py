@@ -20,6 +20,7 @@ def model():
         vocab_size=VOCABULARY, n_embd=16, n_layer=2, n_head=2, n_inner=24, n_positions=16,
         activation_function="relu", bos_token_id=0, eos_token_id=0,
     )  # fmt: skip
+    torch.manual_seed(0)
     made = transformers.GPT2LMHeadModel(config).eval().requires_grad_(False)
     for i, parameter in enumerate(made.parameters()):
         parameter.add_(0.3 * torch.randn(parameter.shape, generator=draw(i)))

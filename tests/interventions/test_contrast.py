@@ -112,8 +112,8 @@ def test_the_clean_pass_is_run_once(model, site, ids, kept):
 
 def test_padding_is_masked(model, site, ids):
     """Padding on the left is seen by later positions unless the mask hides it."""
-    mask = torch.ones(3, 8, dtype=torch.bool)
-    mask[0, :2] = False
+    mask = torch.ones(3, 8, dtype=torch.int64)
+    mask[0, :2] = 0
     masked, plain = run_clean(model, site, ids, mask), run_clean(model, site, ids)
     assert (masked.loss[0, 3:] - plain.loss[0, 3:]).abs().max() > 1e-3
     torch.testing.assert_close(masked.loss[1:], plain.loss[1:])

@@ -50,7 +50,9 @@ def rows() -> torch.Tensor:
 def make_training(rows: torch.Tensor) -> Callable[..., Training]:
     """A training with every kind of state: moments, threshold, silence counts, warm-up, stream."""
 
-    def make(selection: str = "batchtopk", checkpoint: int = 10, steps: int = STEPS, **changes: Any):
+    def make(
+        selection: str = "batchtopk", checkpoint: int = 10, steps: int = STEPS, **changes: Any
+    ):
         compute = Compute(seed=3)
         draw = compute.generator("weights")
         dictionary = FlatDictionary.random(WIDTH, LATENTS, build_selection(selection, 2), draw)

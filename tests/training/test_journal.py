@@ -23,7 +23,9 @@ def test_a_run_says_what_it_is(folder):
     run = json.loads((folder / "run.json").read_text())
     assert run["configuration"] == {**SETTINGS, "betas": [0.9, 0.999]}
     assert set(run) == {"configuration", "started", "commit", "command", "versions", "hardware"}
-    assert run["versions"]["torch"] == torch.__version__.partition("+")[0] or run["versions"]["torch"]
+    assert (
+        run["versions"]["torch"] == torch.__version__.partition("+")[0] or run["versions"]["torch"]
+    )
     assert run["hardware"]["threads"] == torch.get_num_threads()
 
 
@@ -151,7 +153,10 @@ class Malicious:
         return Path.touch, (self.path,)
 
 
-@pytest.mark.parametrize("how", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value))])
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize(
+    "how", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value))]
+)
 def test_a_checkpoint_cannot_run_code(folder, tmp_path, how):
     journal = Journal(folder, SETTINGS)
     trace = tmp_path / "the code ran"

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from monosemy.foundation.errors import UserError
 from monosemy.training.optim import OptimConfig, Optimiser, rate_at
 
 STEPS = 100
@@ -158,3 +159,18 @@ def test_frozen_parameters_are_left_alone():
     optimiser.step(50)
     assert torch.equal(frozen, torch.ones(2, 2))
     assert not torch.equal(moving, torch.ones(2, 2))
+
+
+def test_settings_out_of_range_are_refused_all_at_once():
+    nan = float("nan")
+    with pytest.raises(UserError) as caught:
+        OptimConfig(learning_rate=-1.0, warmup=2.0, decay=nan, betas=(0.9, 1.0), clip=-1.0)
+    assert str(caught.value).splitlines() == [
+        "the optimiser's configuration has 5 problems:",
+        "  - learning_rate = -1.0; wanted more than 0",
+        "  - warmup = 2.0; wanted 0 to 1",
+        "  - decay = nan; wanted 0 to 1",
+        "  - betas = (0.9, 1.0); wanted two numbers from 0 to below 1",
+        "  - clip = -1.0; wanted at least 0",
+    ]
+    OptimConfig(warmup=1.0, decay=1.0, betas=(0.0, 0.0), clip=0.0)

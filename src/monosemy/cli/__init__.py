@@ -86,3 +86,9 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        # A file that may not be written, a folder where a file was meant: said, not traced.
+        if error.filename is None:
+            raise
+        click.echo(f"monosemy: {error.filename}: {error.strerror}", err=True)
+        sys.exit(2)

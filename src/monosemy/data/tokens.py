@@ -21,7 +21,7 @@ NOWHERE = -1
 """`offset` of a token that stands for no character: beginning of document, padding."""
 
 # Documents handed to the tokenizer at once: its own threads share a batch.
-_BATCH = 256
+_BATCH = 64
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from monosemy.reports.page import write_page
 from monosemy.training.journal import Journal, provenance
 
 FEATURES = 12
+EXAMPLES = 8
 
 
 class Clock:
@@ -82,7 +83,7 @@ def look_at_features(
     source = LiveSource(heldout.loaded, heldout.site, heldout.contexts)
     collected = collect(dictionary, source, progress=progress)
     chosen = choose_features(collected, count)
-    shown = examples(collected, dictionary, source, heldout.loaded.tokenizer, chosen)
+    shown = examples(collected, dictionary, source, heldout.loaded.tokenizer, chosen, EXAMPLES)
     effects = direct_effects(heldout.loaded, heldout.site, dictionary.W_dec.detach()[chosen])
     density, largest = collected.density, collected.max_activation
     features = [
@@ -93,6 +94,7 @@ def look_at_features(
             "examples": [asdict(example) for example in shown[latent]],
             "raised": [list(pair) for pair in effect.raised],
             "lowered": [list(pair) for pair in effect.lowered],
+            "effects_note": effect.reason,
             "histogram": collected.histogram(latent),
         }
         for latent, effect in zip(chosen, effects, strict=True)

@@ -180,7 +180,8 @@ def open_setting(
     check(recipe)
     loaded, site = load_place(recipe)
     corpus = open_corpus(recipe.text, split)
-    packing = Packing(context=min(recipe.context, loaded.context), tokens=tokens or recipe.tokens)
+    tokens = recipe.tokens if tokens is None else tokens
+    packing = Packing(context=min(recipe.context, loaded.context), tokens=tokens)
     contexts = pack(corpus, loaded.tokenizer, packing, recipe.compute, progress)
     return Setting(loaded, site, corpus, contexts)
 
@@ -195,13 +196,13 @@ def open_source(recipe: DictionaryRecipe, progress: Progress = SILENT) -> Source
 
 
 def train_dictionary(
-    recipe: DictionaryRecipe, out: Path, progress: Progress = SILENT
+    recipe: DictionaryRecipe, out: str | Path, progress: Progress = SILENT
 ) -> FlatDictionary:
     """The main road: open the source, look at it, learn, write ``out/dictionary``.
 
     Run again with the same recipe it goes on from the last checkpoint; a finished run is read back.
     """
-    source = open_source(recipe, progress)
+    out, source = Path(out), open_source(recipe, progress)
     journal = Journal(out, asdict(recipe) | {"source": source.fingerprint})
     stream = ActivationStream(source, recipe.batch, recipe.compute, recipe.epochs, recipe.block)
     rows = stream.first_rows(START_ROWS)

@@ -90,7 +90,7 @@ def evaluate(
             f"the run in {run} has no dictionary yet: it was stopped before its end. "
             f"Go on with it: monosemy train --resume {run}"
         )
-    dictionary = files.load(run / "dictionary")
+    dictionary = files.load(run / "dictionary").to(recipe.device)
     evaluation = evaluate_dictionary(dictionary, recipe, tokens, progress)
     if random_model:
         folder = run / "controls" / "random_model"
@@ -193,7 +193,7 @@ def describe_setting(recipe: DictionaryRecipe, heldout: Setting) -> dict[str, An
             "fingerprint": heldout.corpus.fingerprint,
             "heldout_tokens": heldout.contexts.tokens,
             "heldout_documents": len(heldout.contexts.documents),
-            "train_tokens": recipe.steps * recipe.batch,
+            "train_tokens": recipe.epochs * recipe.tokens,
         },
     }
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from monosemy.data.capture import GROUP
+from monosemy.data.shards import open_shards
 from monosemy.models import tap
 from monosemy.recipes.dictionary import (
     DictionaryRecipe,
@@ -36,27 +37,29 @@ def plan(recipe: DictionaryRecipe) -> dict[str, Any]:
     loaded, site = load_place(recipe)
     step_seconds = _time_step(recipe, site.width)
     read_seconds = _time_reading(recipe, loaded, site)
-    read_tokens = recipe.epochs * recipe.tokens
+    tokens = open_shards(recipe.shards, recipe.site).tokens if recipe.shards else recipe.tokens
+    read_tokens = recipe.epochs * tokens
+    steps = recipe.epochs * (tokens // recipe.batch)
     parameters = recipe.latents * (2 * site.width + 1) + site.width
     sizes = {
         "libraries": LIBRARIES_MIB,
         "model": _mib(sum(p.numel() * p.element_size() for p in loaded.model.parameters())),
         "dictionary": _mib(16 * parameters),
-        "block": _mib(min(recipe.block, recipe.tokens) * site.width * loaded.dtype.itemsize),
+        "block": _mib(min(recipe.block, tokens) * site.width * loaded.dtype.itemsize),
         "step": _mib(recipe.batch * recipe.latents * 4 * 3),
     }
     reading = 0.0 if recipe.shards else read_tokens * read_seconds
     return {
         "recipe": asdict(recipe),
         "site": {"name": site.name, "width": site.width},
-        "steps": recipe.steps,
+        "steps": steps,
         "tokens": read_tokens,
         "parameters": parameters,
         "memory_mib": {**sizes, "total": sum(sizes.values())},
         "seconds": {
             "reading": round(reading, 1),
-            "steps": round(recipe.steps * step_seconds, 1),
-            "total": round(reading + recipe.steps * step_seconds, 1),
+            "steps": round(steps * step_seconds, 1),
+            "total": round(reading + steps * step_seconds, 1),
         },
         "checkpoint_mib": _mib(12 * parameters),
     }

@@ -19,10 +19,11 @@ from monosemy.data.streams import TokenStream
 from monosemy.data.text import END_OF_DOCUMENT, Corpus, describe_standard_library, open_corpus
 from monosemy.data.tokens import Contexts, Packing, pack
 from monosemy.foundation import storage
+from monosemy.foundation.errors import nearest, refuse
 from monosemy.foundation.progress import SILENT, Progress
 from monosemy.reports.card import write_card
 from monosemy.tensors.axes import Int, Tensor
-from monosemy.tensors.compute import Compute
+from monosemy.tensors.compute import DTYPES, Compute
 from monosemy.training.journal import Journal
 from monosemy.training.loop import Rhythm, Training, fit
 from monosemy.training.objectives import NextToken
@@ -60,6 +61,23 @@ class SpecimenRecipe:
     """The optimiser."""
     seed: int = 0
     """Root of every random draw."""
+
+    def __post_init__(self) -> None:
+        # Every byte is a token, and the one special token.
+        least = {"vocabulary": 257, "width": 1, "heads": 1, "neurons": 1, "context": 2,
+                 "steps": 1, "batch": 1}  # fmt: skip
+        given = {name: getattr(self, name) for name in least}
+        reasons = [
+            f"{name} = {given[name]:,}; wanted at least {lowest}"
+            for name, lowest in least.items()
+            if given[name] < lowest
+        ]
+        if self.heads >= 1 and self.width % self.heads:
+            reasons.append(f"width = {self.width} is not a multiple of heads = {self.heads}")
+        if self.autocast not in DTYPES:
+            hint = nearest(self.autocast, DTYPES)
+            reasons.append(f"autocast = {self.autocast!r}; known: {', '.join(DTYPES)}{hint}")
+        refuse(reasons, "this recipe")
 
 
 def train_specimen(

@@ -126,14 +126,14 @@ def _draw_densities(found: Mapping[str, Sequence[float]], figure: Figure) -> Non
 
 _CURVES = {
     "loss": "loss",
-    "explained_variance": "explained variance",
+    "fvu": "variance left over",
     "l0": "active latents (L0)",
-    "dead_fraction": "dead latents",
+    "dead": "dead latents",
 }
 
 
 def training(curve: Sequence[Mapping[str, Any]]) -> str:
-    """Loss, explained variance, L0 and dead latents over training, as far as they were logged."""
+    """Loss, variance left over, L0 and dead latents over training, as far as they were logged."""
     return _svg("training", "Training curves", (_WIDTH, 2.1), partial(_draw_training, curve))
 
 

@@ -139,13 +139,21 @@ def columns(report: Report) -> list[Column]:
 
 
 def entry(report: Report, column: Column, measure: Measure) -> Mapping[str, Any] | None:
-    """``{"value", "low", "high"[, "note"]}``, or nothing where it was not measured."""
-    if column.name == "dictionary":
-        numbers = report.get("metrics") or {}
-    else:
-        numbers = (report.get("controls") or {}).get(column.name) or {}
-    found = numbers.get(measure.name)
+    """``{"value", "low", "high"[, "note"]}``, or nothing where there is no number."""
+    found = _numbers(report, column).get(measure.name)
     return found if found and found.get("value") is not None else None
+
+
+def missing(report: Report, column: Column, measure: Measure) -> str:
+    """Why there is no number."""
+    found = _numbers(report, column).get(measure.name) or {}
+    return found.get("note") or "not measured"
+
+
+def _numbers(report: Report, column: Column) -> Mapping[str, Any]:
+    if column.name == "dictionary":
+        return report.get("metrics") or {}
+    return (report.get("controls") or {}).get(column.name) or {}
 
 
 def note(column: Column, measure: Measure, found: Mapping[str, Any]) -> str:

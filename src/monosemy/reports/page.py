@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -55,6 +56,7 @@ def page(report: Report) -> str:
         notes=_notes(groups),
         figures=_figures(report),
         features=[_feature(one) for one in report.get("features") or []],
+        command=_command(report),
         made=_made(report),
         stages=_stages(report),
     )
@@ -122,7 +124,7 @@ def _dead_sentence(report: Report) -> str:
 
 
 def _groups(report: Report) -> list[dict[str, Any]]:
-    """The table: groups of rows, each row a cell for every column (`None`: not measured)."""
+    """The table: groups of rows, each row a cell for every column."""
     columns = measures.columns(report)
     return [
         {
@@ -136,21 +138,23 @@ def _groups(report: Report) -> list[dict[str, Any]]:
     ]
 
 
-def _cell(report: Report, column: Column, measure: Measure) -> dict[str, Any] | None:
+def _cell(report: Report, column: Column, measure: Measure) -> dict[str, Any]:
+    """One number of the table; without a value, the reason under `missing`."""
     found = measures.entry(report, column, measure)
     if found is None:
-        return None
+        return {"missing": measures.missing(report, column, measure), "note": ""}
     return {
         "value": measures.written(measure, found["value"]),
         "interval": measures.interval(measure, found),
         "best": measures.best(report, measure) == column.name,
         "note": measures.note(column, measure, found),
+        "missing": "",
     }
 
 
 def _notes(groups: list[dict[str, Any]]) -> list[str]:
     """What the notes of the table say, each once."""
-    cells = (cell for group in groups for row in group["rows"] for cell in row["cells"] if cell)
+    cells = (cell for group in groups for row in group["rows"] for cell in row["cells"])
     return list(dict.fromkeys(cell["note"] for cell in cells if cell["note"]))
 
 
@@ -229,7 +233,7 @@ def _chip(token: str, weight: float) -> dict[str, str]:
 def _made(report: Report) -> list[tuple[str, str]]:
     """Everything that says how to make the report again, as (name, value)."""
     rows = []
-    for part in ("model", "site", "text", "dictionary", "versions", "hardware"):
+    for part in ("model", "site", "text", "dictionary", "recipe", "commit", "versions", "hardware"):
         value = report.get(part)
         if isinstance(value, Mapping):
             rows += [(f"{part} · {_plain(key)}", _shown(one)) for key, one in value.items()]
@@ -245,7 +249,16 @@ def _plain(key: str) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "–"}[value]
+    if isinstance(value, Mapping):
+        return ", ".join(f"{_plain(key)} {_shown(one)}" for key, one in value.items())
     return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _command(report: Report) -> str:
+    """The command as one would type it; empty where it was not recorded."""
+    words = [str(word) for word in report.get("command") or []]
+    # The program's folder is this machine's own business.
+    return shlex.join([Path(words[0]).name, *words[1:]]) if words else ""
 
 
 def _stages(report: Report) -> list[dict[str, Any]]:

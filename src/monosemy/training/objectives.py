@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 from monosemy.dictionaries.flat import FlatDictionary
+from monosemy.foundation.errors import refuse
 from monosemy.tensors.axes import Activations, Float, Int, Tensor
 from monosemy.tensors.codes import SparseCode
 from monosemy.training.loop import Readings
@@ -32,7 +34,7 @@ class NextToken:
     def loss(self, batch: Int[Tensor, "context position"]) -> tuple[Float[Tensor, ""], Readings]:
         """Mean over every position that has a next token."""
         kind = self.autocast or torch.float32
-        with torch.autocast(batch.device.type, kind, enabled=self.autocast is not None):
+        with torch.autocast(batch.device.type, kind, enabled=kind != torch.float32):
             logits = self.module(batch).logits
         following = batch[:, 1:].reshape(-1)
         flat = logits[:, :-1].reshape(following.shape[0], -1).float()
@@ -68,6 +70,18 @@ class ObjectiveConfig:
     dead_after: int = 200_000
     """A latent that was silent for this many tokens counts as dead."""
 
+    def __post_init__(self) -> None:
+        least = {"l1": 0, "l1_warmup": 0, "aux": 0, "aux_k": 1, "dead_after": 1}
+        given = {name: getattr(self, name) for name in least}
+        refuse(
+            [
+                f"{name} = {given[name]}; wanted at least {lowest}"
+                for name, lowest in least.items()
+                if given[name] is not None and not lowest <= given[name] < math.inf
+            ],
+            "the objective's configuration",
+        )
+
 
 class LearnDictionary:
     """``FVU + l1 · sparsity + aux · AuxK`` over the encode and decode of a dictionary.
@@ -93,7 +107,8 @@ class LearnDictionary:
         self.scale = start.scale
         self.variance = start.variance
         self.config = config
-        self.firing = Firing(dictionary.latents, config.dead_after)
+        device = str(dictionary.W_dec.device)
+        self.firing = Firing(dictionary.latents, config.dead_after, device)
         self.step = 0
 
     def loss(self, batch: Activations) -> tuple[Float[Tensor, ""], Readings]:

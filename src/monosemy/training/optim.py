@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
+
+from monosemy.foundation.errors import refuse
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,24 @@ class OptimConfig:
     """Decoupled decay, on matrices only."""
     clip: float = 1.0
     """Largest Euclidean norm of the whole gradient; 0 turns clipping off."""
+
+    def __post_init__(self) -> None:
+        wanted = {
+            "learning_rate": (0 < self.learning_rate < math.inf, "more than 0"),
+            "warmup": (0 <= self.warmup <= 1, "0 to 1"),
+            "decay": (0 <= self.decay <= 1, "0 to 1"),
+            "betas": (all(0 <= beta < 1 for beta in self.betas), "two numbers from 0 to below 1"),
+            "weight_decay": (0 <= self.weight_decay < math.inf, "at least 0"),
+            "clip": (self.clip >= 0, "at least 0"),
+        }
+        refuse(
+            [
+                f"{name} = {getattr(self, name)}; wanted {range_}"
+                for name, (fits, range_) in wanted.items()
+                if not fits
+            ],
+            "the optimiser's configuration",
+        )
 
 
 def rate_at(step: int, steps: int, config: OptimConfig) -> float:

@@ -13,7 +13,7 @@ from monosemy.tensors.codes import SparseCode
 class Firing:
     """Counts, for each latent, the tokens since it last fired."""
 
-    def __init__(self, latents: int, window: int, device: str = "cpu"):
+    def __init__(self, latents: int, window: int, device: str | torch.device = "cpu"):
         self.window = window
         self.silent = torch.zeros(latents, dtype=torch.int64, device=device)
 

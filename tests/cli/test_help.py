@@ -1,0 +1,117 @@
+"""Every verb explains itself, at once, with examples that are true."""
+
+import shlex
+import subprocess
+import sys
+
+import click
+import pytest
+
+from monosemy.cli import VERBS, cli
+
+COMMANDS = [(verb,) for verb in VERBS] + [("specimen", "train"), ("specimen", "sample")]
+
+
+def command_of(words: tuple[str, ...]) -> click.Command:
+    found: click.Command = cli
+    for word in words:
+        found = found.get_command(click.Context(found), word)
+    return found
+
+
+def examples(words: tuple[str, ...]) -> list[list[str]]:
+    """The command lines under a verb's "Examples:", as a shell would split them."""
+    text = command_of(words).help.partition("Examples:")[2].replace("\\\n", " ")
+    lines = [line.partition(" > ")[0] for line in text.splitlines() if line.strip()]
+    return [shlex.split(line) for line in lines]
+
+
+def test_the_list_of_commands_is_complete():
+    group = command_of(("specimen",))
+    assert set(group.commands) == {words[1] for words in COMMANDS if len(words) == 2}
+
+
+def test_the_overview_names_every_verb(monosemy):
+    said = monosemy("--help")
+    assert said.code == 0
+    for verb, line in VERBS.items():
+        assert verb in said.out
+        assert line.split(":")[0] in said.out
+    assert monosemy("-h") == said
+
+
+def test_the_version(monosemy):
+    from importlib import metadata
+
+    assert metadata.version("monosemy") in monosemy("--version").out
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_verb_helps_with_examples(monosemy, words):
+    said = monosemy(*words, "--help")
+    assert (said.code, said.err) == (0, "")
+    assert "Examples:" in said.out
+    assert f"monosemy {' '.join(words)}" in said.out.partition("Examples:")[2]
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_option_says_what_it_does(words):
+    for parameter in command_of(words).params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, parameter.name
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_example_is_one_that_the_verb_takes(words):
+    found = examples(words)
+    assert found
+    for program, *rest in found:
+        assert program == "monosemy"
+        parse(rest)
+
+
+def parse(words: list[str]) -> None:
+    """Reads the words without running anything; click raises where they do not fit."""
+    found, taken = cli, 0
+    while isinstance(found, click.Group):
+        found, taken = found.get_command(click.Context(found), words[taken]), taken + 1
+        assert found is not None, words
+    found.make_context(words[taken - 1], list(words[taken:]))
+
+
+def test_an_example_that_is_not_true_would_be_seen():
+    with pytest.raises(click.NoSuchOption):
+        parse(["train", "--latnts", "3"])
+
+
+def test_the_overviews_own_examples_are_true():
+    lines = [line for line in cli.help.splitlines() if line.strip().startswith("monosemy ")]
+    assert len(lines) >= 4
+    for line in lines:
+        words = line.partition("   ")[0] if line.strip().count("   ") == 0 else line.strip()
+        parse(shlex.split(words.strip().split("   ")[0].split("  ")[0])[1:])
+
+
+LIGHT = """
+import sys
+from monosemy.cli import main
+for words in {words}:
+    sys.argv = ["monosemy", *words, "--help"]
+    try:
+        main()
+    except SystemExit as stop:
+        assert not stop.code
+heavy = {{"torch", "transformers", "numpy", "scipy", "matplotlib", "rich"}} & set(sys.modules)
+print("HEAVY", sorted(heavy))
+import torch
+print("CONTROL", "torch" in sys.modules)
+"""
+
+
+def test_help_imports_nothing_heavy():
+    script = LIGHT.format(words=[(), *COMMANDS])
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-2:] == ["HEAVY []", "CONTROL True"]

@@ -1,0 +1,304 @@
+"""The loss is the formula: compared with plain dense autograd, in float64."""
+
+from dataclasses import fields, replace
+
+import pytest
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from monosemy.dictionaries.flat import FlatDictionary
+from monosemy.dictionaries.selection import ReLU, build_selection
+from monosemy.foundation.errors import UserError
+from monosemy.training.loop import advance_program
+from monosemy.training.objectives import LearnDictionary, NextToken, ObjectiveConfig
+from monosemy.training.optim import OptimConfig, Optimiser
+from monosemy.training.start import Start, look
+
+WIDTH, LATENTS, K = 6, 20, 3
+DEAD = [2, 5, 11, 17]
+
+
+@pytest.fixture
+def batch() -> torch.Tensor:
+    return torch.randn(40, WIDTH, generator=torch.Generator().manual_seed(1)).double() + 0.3
+
+
+def made(kind="relu", scale=1.7, dtype=torch.float64, **config) -> LearnDictionary:
+    """A dictionary off its beginning: biases, decoder apart from encoder, four latents long dead."""
+    draw = torch.Generator().manual_seed(0)
+    dictionary = FlatDictionary.random(WIDTH, LATENTS, build_selection(kind, K), draw)
+    with torch.no_grad():
+        for parameter in dictionary.parameters():
+            parameter.add_(0.2 * torch.randn(parameter.shape, generator=draw))
+        dictionary.to(dtype)
+        dictionary.W_dec.copy_(torch.nn.functional.normalize(dictionary.W_dec, dim=1))
+        # Too weak to be selected. A ReLU selects whatever is positive, so there none may be.
+        dictionary.W_enc[DEAD] *= 0.01
+        dictionary.b_enc[DEAD] = -100.0 if kind == "relu" else 0.01
+    start = Start(torch.zeros(WIDTH), scale, 2.5, 0.0)
+    program = LearnDictionary(dictionary.train(), start, ObjectiveConfig(**config))
+    program.firing.silent[DEAD] = 10**9
+    return program
+
+
+def dense_loss(program: LearnDictionary, batch: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+    """The class docstring, written out with dense tensors and torch's own gradients."""
+    d, config = program.module, program.config
+    x = batch * program.scale
+    pre = (x - d.b_dec) @ d.W_enc.T + d.b_enc
+    f = pre * kept
+    residual = x - (f @ d.W_dec + d.b_dec)
+    loss = residual.square().sum(1).mean() / program.variance
+    sparsity = (f * d.W_dec.norm(dim=1)).sum(1).mean() / WIDTH**0.5
+    loss = loss + config.l1 * min((program.step + 1) / max(config.l1_warmup, 1), 1) * sparsity
+    dead = torch.zeros(LATENTS, dtype=torch.bool)
+    dead[DEAD] = True
+    best = pre.detach().masked_fill(~dead, -torch.inf).topk(config.aux_k or WIDTH // 2, dim=1)
+    g = torch.zeros_like(pre).scatter(1, best.indices, 1.0) * pre.clamp_min(0)
+    target = residual.detach()
+    error = (target - g @ d.W_dec).square().mean() / target.square().mean()
+    return loss + config.aux * error
+
+
+def kept_by(kind: str, program: LearnDictionary, batch: torch.Tensor) -> torch.Tensor:
+    """Which entries survive, by the definition of each selection."""
+    d = program.module
+    with torch.no_grad():
+        pre = (batch * program.scale - d.b_dec) @ d.W_enc.T + d.b_enc
+    if kind == "relu":
+        return pre > 0
+    if kind == "topk":
+        least = pre.topk(K, dim=1).values[:, -1:]
+    else:
+        least = pre.flatten().topk(K * len(batch)).values[-1]
+    return (pre >= least) & (pre > 0)
+
+
+@pytest.mark.parametrize("kind", ["relu", "topk", "batchtopk"])
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"aux": 0.0},
+        {"aux": 0.0, "l1": 0.3},
+        {"aux": 0.0, "l1": 0.3, "l1_warmup": 4},
+        {"aux": 0.7},
+        {"aux": 0.7, "aux_k": 1, "l1": 0.3},
+    ],
+    ids=lambda config: " ".join(config),
+)
+def test_loss_and_gradients_equal_plain_dense_autograd(kind, config, batch):
+    program, twin = made(kind, **config), made(kind, **config)
+    expected = dense_loss(twin, batch, kept_by(kind, twin, batch))
+    expected.backward()
+    loss, readings = program.loss(batch)
+    loss.backward()
+    torch.testing.assert_close(loss, expected)
+    assert int(readings["dead"]) == len(DEAD)
+    for (name, ours), theirs in zip(
+        program.module.named_parameters(), twin.module.parameters(), strict=True
+    ):
+        torch.testing.assert_close(ours.grad, theirs.grad, msg=lambda text, n=name: f"{n}: {text}")
+        assert float(ours.grad.detach().abs().max()) > 0
+
+
+def test_the_comparison_above_can_fail(batch):
+    program, twin = made(aux=0.0), made(aux=0.0)
+    expected = dense_loss(twin, batch, kept_by("topk", twin, batch))
+    assert not torch.allclose(program.loss(batch)[0], expected)
+
+
+def test_dead_latents_learn_through_auxk_and_nobody_else_does(batch):
+    """The gradient that AuxK adds: rows of dead latents, and the offset they share; nothing else."""
+    without, with_aux = made("topk", aux=0.0), made("topk", aux=0.7, aux_k=len(DEAD))
+    for program in (without, with_aux):
+        program.loss(batch)[0].backward()
+    differs = {}
+    for (name, a), b in zip(
+        without.module.named_parameters(), with_aux.module.parameters(), strict=True
+    ):
+        change = (b.grad - a.grad).abs()
+        differs[name] = (change.sum(1) if change.ndim == 2 else change) > 1e-12
+    for name in ("W_enc", "b_enc", "W_dec"):
+        assert differs[name].nonzero().flatten().tolist() == DEAD, name
+    assert differs["b_dec"].any()
+
+
+def test_the_penalty_climbs_to_its_weight(batch):
+    program = made("topk", l1=0.3, l1_warmup=4, aux=0.0)
+    with torch.no_grad():
+        plain = float(made("topk", aux=0.0).loss(batch)[0])
+        terms = []
+        for _ in range(6):
+            loss, readings = program.loss(batch)
+            terms.append((float(loss) - plain) / float(readings["sparsity"]))
+    assert terms == pytest.approx([0.075, 0.15, 0.225, 0.3, 0.3, 0.3])
+
+
+def test_the_gradient_turns_decoder_rows_and_does_not_stretch_them(batch):
+    program = made(l1=0.1)
+    program.loss(batch)[0].backward()
+    rows = program.module.W_dec.detach()
+    along = (program.module.W_dec.grad * rows).sum(1)
+    before = program.module.W_dec.grad.clone()
+    program.before_update()
+    after = program.module.W_dec.grad
+    assert float(along.abs().max()) > 1e-3, "there was something to take out"
+    torch.testing.assert_close((after * rows).sum(1), torch.zeros(LATENTS).double())
+    torch.testing.assert_close(after, before - along[:, None] * rows)
+
+
+def test_decoder_rows_keep_length_one_while_learning(batch):
+    program = made(l1=0.1)
+    optimiser = Optimiser(program.module.parameters(), OptimConfig(learning_rate=0.1), 10)
+    begun = program.module.W_dec.detach().clone()
+    for step in range(5):
+        advance_program(program, optimiser, batch, step)
+        lengths = program.module.W_dec.detach().norm(dim=1)
+        torch.testing.assert_close(lengths, torch.ones(LATENTS).double())
+    assert not torch.allclose(program.module.W_dec, begun, atol=0.01)
+
+
+def test_without_a_gradient_there_is_nothing_to_project():
+    made().before_update()
+
+
+@pytest.mark.parametrize("kind", ["relu", "topk", "batchtopk"])
+def test_the_result_folds_the_scale_away_exactly(kind, batch):
+    """With a power of two nothing is rounded, so equality is to the last bit."""
+    program = made(kind, scale=4.0)
+    program.loss(batch)  # BatchTopK finds a threshold
+    program.module.eval()
+    with torch.no_grad():
+        expected = program.module(batch * 4.0) / 4.0
+        codes = program.module.encode(batch * 4.0) / 4.0
+        result = program.result()
+        assert torch.equal(result(batch), expected)
+        assert torch.equal(result.encode(batch), codes)
+        assert float(codes.abs().max()) > 0
+    assert not result.training
+
+
+def test_the_result_folds_any_scale_to_rounding(batch):
+    program = made("batchtopk", scale=0.0371)
+    program.loss(batch)
+    program.module.eval()
+    with torch.no_grad():
+        expected = program.module(batch * 0.0371) / 0.0371
+        torch.testing.assert_close(program.result()(batch), expected)
+
+
+def test_the_loss_does_not_depend_on_the_units_of_the_data():
+    rows = torch.randn(200, WIDTH, generator=torch.Generator().manual_seed(2))
+    losses = []
+    for factor in (1.0, 1000.0):
+        program = made("topk", dtype=torch.float32, aux=0.0)
+        start = look(rows * factor, "mean")
+        losses.append(LearnDictionary(program.module, start, program.config).loss(rows * factor)[0])
+    torch.testing.assert_close(*losses, rtol=1e-4, atol=0)
+
+
+def test_predicting_the_mean_leaves_all_the_variance():
+    rows = torch.randn(100, WIDTH, generator=torch.Generator().manual_seed(2))
+    start = look(rows, "mean")
+    silent = FlatDictionary.tied(torch.eye(WIDTH), start.centre * start.scale, ReLU())
+    with torch.no_grad():
+        silent.b_enc.fill_(-1e3)
+    readings = LearnDictionary(silent, start, ObjectiveConfig(aux=0.0)).loss(rows)[1]
+    torch.testing.assert_close(readings["fvu"], torch.tensor(1.0))
+    assert float(readings["l0"]) == 0
+
+
+EFFECTS = {"l1": 0.3, "l1_warmup": 50, "aux": 0.9, "aux_k": 1, "dead_after": 10**12}
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(ObjectiveConfig)])
+def test_every_option_has_an_effect(name, batch):
+    base = ObjectiveConfig(l1=0.1, l1_warmup=10, aux=0.5, aux_k=2, dead_after=10**6)
+
+    def weights(config: ObjectiveConfig) -> list[torch.Tensor]:
+        settings = {field.name: getattr(config, field.name) for field in fields(config)}
+        program = made("topk", **settings)
+        parameters = list(program.module.parameters())
+        # Of one Adam step only the signs of the gradients show; of the second, more.
+        optimiser = Optimiser(parameters, OptimConfig(learning_rate=0.01), 2)
+        for step in range(2):
+            advance_program(program, optimiser, batch, step)
+        return [parameter.detach() for parameter in parameters]
+
+    ordinary, again = weights(base), weights(replace(base))
+    assert all(torch.equal(a, b) for a, b in zip(ordinary, again, strict=True))
+    changed = weights(replace(base, **{name: EFFECTS[name]}))
+    assert any(not torch.equal(a, b) for a, b in zip(ordinary, changed, strict=True))
+
+
+def test_a_saved_program_goes_on_bit_for_bit(batch):
+    first, second = made("batchtopk", l1=0.1, l1_warmup=5), made("batchtopk", l1=0.1, l1_warmup=5)
+    for _ in range(3):
+        first.loss(batch)
+    with torch.no_grad():
+        first.module.W_enc.mul_(1.1)
+    assert not torch.equal(first.loss(batch)[0], second.loss(batch)[0])
+    second.load_state_dict(first.state_dict())
+    a, b = first.loss(batch), second.loss(batch)
+    assert torch.equal(a[0], b[0])
+    assert torch.equal(first.firing.silent, second.firing.silent)
+    assert first.step == second.step == 5
+
+
+def test_settings_out_of_range_are_refused_all_at_once():
+    with pytest.raises(UserError) as caught:
+        ObjectiveConfig(l1=-0.1, aux=float("inf"), aux_k=0, dead_after=0)
+    assert str(caught.value).splitlines() == [
+        "the objective's configuration has 4 problems:",
+        "  - l1 = -0.1; wanted at least 0",
+        "  - aux = inf; wanted at least 0",
+        "  - aux_k = 0; wanted at least 1",
+        "  - dead_after = 0; wanted at least 1",
+    ]
+    ObjectiveConfig(l1=0.0, l1_warmup=0, aux=0.0, aux_k=None, dead_after=1)
+
+
+# --- next tokens ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def model() -> GPT2LMHeadModel:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        config = GPT2Config(vocab_size=40, n_positions=8, n_embd=8, n_layer=1, n_head=2)
+        return GPT2LMHeadModel(config).eval()
+
+
+IDS = torch.randint(0, 40, (3, 8), generator=torch.Generator().manual_seed(0))
+
+
+def test_next_token_is_the_mean_of_minus_log_p(model):
+    with torch.no_grad():
+        log_p = model(IDS).logits.double().log_softmax(-1)
+        loss, readings = NextToken(model).loss(IDS)
+    by_hand = [-log_p[c, t, IDS[c, t + 1]] for c in range(3) for t in range(7)]
+    assert float(loss) == pytest.approx(float(torch.stack(by_hand).mean()), rel=1e-6)
+    assert readings == {}
+    torch.testing.assert_close(loss, model(IDS, labels=IDS).loss.detach())
+
+
+def test_next_token_in_bfloat16_is_near_and_leaves_weights_in_float32(model):
+    exact, rounded = NextToken(model), NextToken(model, torch.bfloat16)
+    with torch.no_grad():
+        losses = exact.loss(IDS)[0], rounded.loss(IDS)[0]
+    assert losses[1].dtype == torch.float32
+    torch.testing.assert_close(*losses, rtol=1e-2, atol=0)
+    assert not torch.equal(*losses), "it is computed in another precision"
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
+def test_next_token_keeps_its_state(model):
+    state = {name: value.clone() for name, value in NextToken(model).state_dict()["module"].items()}
+    config = model.config
+    other = NextToken(GPT2LMHeadModel(config).eval())
+    assert not torch.equal(other.module.lm_head.weight, model.lm_head.weight)
+    other.load_state_dict({"module": state})
+    with torch.no_grad():
+        assert torch.equal(other.loss(IDS)[0], NextToken(model).loss(IDS)[0])
+    other.before_update()
+    other.after_update()
