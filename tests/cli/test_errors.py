@@ -114,7 +114,7 @@ def test_shards_of_another_site_are_refused(monosemy, small, model, text):
     said = monosemy("train", *small, "--shards", "acts")
     check_refused(said, "blocks.0.mlp.hook_post")
     assert site in said.err
-    check_refused(monosemy("train", *small, "--shards", "none"), "none")
+    check_refused(monosemy("train", *small, "--shards", "nowhere"), "nowhere")
 
 
 def test_another_recipe_in_the_same_folder_is_refused(monosemy, small):

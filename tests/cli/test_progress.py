@@ -44,9 +44,13 @@ def test_a_long_task_speaks_on_the_way_with_the_time_left(capsys, monkeypatch):
 
 
 def test_a_task_that_fails_does_not_say_it_is_done(capsys):
-    with pytest.raises(KeyError), Lines().task("train", 100) as task:
-        task.advance(50)
-        raise KeyError
+    def work() -> None:
+        with Lines().task("train", 100) as task:
+            task.advance(50)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        work()
     assert capsys.readouterr().err == ""
 
 

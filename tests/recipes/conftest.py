@@ -45,7 +45,8 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, bos_token=END, eos_token=END)
     config = GPT2Config(
         vocab_size=len(alphabet), n_positions=32, n_embd=16, n_layer=1, n_head=2, n_inner=32,
-        activation_function="relu", bos_token_id=0, eos_token_id=0, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
+        activation_function="relu", bos_token_id=0, eos_token_id=0,
+        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
     )  # fmt: skip
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -106,6 +106,16 @@ def test_a_dictionary_that_says_nothing_recovers_nothing(recipe):
     assert measured["kl_recovered_zero"]["value"] == pytest.approx(0, abs=1e-4)
 
 
+def test_a_dictionary_that_always_says_the_training_mean_recovers_nothing_of_it(recipe):
+    mean = training_rows(recipe, open_setting(recipe, "heldout")).mean(0)
+    constant = FlatDictionary.tied(torch.eye(32), mean, TopK(4)).eval()
+    with torch.no_grad():
+        constant.b_enc.fill_(-1e6)
+    measured = evaluate_dictionary(constant, recipe).to_json()["metrics"]
+    assert measured["ce_recovered_mean"]["value"] == pytest.approx(0, abs=1e-4)
+    assert measured["ce_recovered_zero"]["value"] != pytest.approx(0, abs=1e-4)
+
+
 def test_means_come_from_training_text_not_from_what_is_held_out(recipe):
     heldout = open_setting(recipe, "heldout")
     rows = training_rows(recipe, heldout)

@@ -2,9 +2,10 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from monosemy.data.capture import capture
 from monosemy.foundation.errors import UserError
 from monosemy.models.loading import load
-from monosemy.recipes.dictionary import begin, train_dictionary
+from monosemy.recipes.dictionary import begin, open_setting, train_dictionary
 from monosemy.recipes.plan import plan
 from monosemy.training.start import look
 
@@ -48,8 +49,13 @@ def test_sizes_grow_with_what_is_held(recipe):
     assert memory["step"] == 512 * 4096 * 4 * 3 / 2**20
 
 
-def test_shards_cost_no_reading(recipe):
-    assert plan(replace(recipe, shards="acts"))["seconds"]["reading"] == 0
+def test_shards_cost_no_reading_and_say_how_many_there_are(recipe, tmp_path):
+    setting = open_setting(replace(recipe, tokens=300))
+    capture(setting.loaded, [setting.site], setting.contexts, tmp_path / "acts")
+    made = plan(replace(recipe, shards=str(tmp_path / "acts"), epochs=2))
+    assert made["seconds"]["reading"] == 0
+    assert (made["tokens"], made["steps"]) == (600, 2 * (300 // 32))
+    assert plan(recipe)["tokens"] == 512
 
 
 def test_a_plan_refuses_what_a_training_would(recipe):
@@ -57,3 +63,5 @@ def test_a_plan_refuses_what_a_training_would(recipe):
         plan(replace(recipe, k=99))
     with pytest.raises(UserError, match="unknown model './nowhere'"):
         plan(replace(recipe, model="./nowhere"))
+    with pytest.raises(UserError, match="nowhere"):
+        plan(replace(recipe, shards="./nowhere"))

@@ -229,7 +229,7 @@ def test_a_state_that_is_no_number_is_never_saved(make_training, journal, stop):
 
 
 SCRIPT = """
-    import signal, sys, torch
+    import sys, torch
     from pathlib import Path
     from monosemy.dictionaries.flat import FlatDictionary
     from monosemy.dictionaries.selection import BatchTopK
@@ -247,7 +247,7 @@ SCRIPT = """
             self.dealt += 1
             if self.dealt == self.wait_at:
                 print("ready", flush=True)
-                signal.pause()  # until the signal is there
+                sys.stdin.readline()  # the line comes after the signal
             return torch.randn(16, 8, generator=torch.Generator().manual_seed(self.dealt))
         def state_dict(self):
             return {"dealt": self.dealt}
@@ -280,10 +280,10 @@ def test_a_process_that_is_told_to_stop_stops_cleanly_and_goes_on(tmp_path, flat
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(SCRIPT))
     command = [sys.executable, str(script), str(tmp_path / "stopped")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "ready\n"
     process.send_signal(number)
-    out, _ = process.communicate(timeout=120)
+    out, _ = process.communicate("go on\n", timeout=120)
     assert process.returncode == Interrupted.exit_code
     assert "stopped after step 7 of 20; the state is saved" in out
 

@@ -70,7 +70,7 @@ def main() -> None:
     from monosemy.foundation.errors import Interrupted, UserError
 
     try:
-        cli(standalone_mode=False)
+        cli(prog_name="monosemy", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(2)
