@@ -28,7 +28,7 @@ def test_a_plan_has_every_part_and_no_number_is_below_zero(recipe):
 def test_parameters_are_counted_exactly(recipe):
     recipe = replace(recipe, latents=48, site="blocks.0.hook_resid_post")
     rows = load(recipe.model).model.transformer.wte.weight.detach()
-    dictionary = begin(recipe, rows, look(rows)).module
+    dictionary = begin(recipe, rows, look(rows), 10).module
     assert plan(recipe)["parameters"] == sum(p.numel() for p in dictionary.parameters())
 
 

@@ -86,7 +86,7 @@ def open_corpus(source: str | Path, split: str = "train") -> Corpus:
     if not chosen:
         raise UserError(
             f"no document of {source} falls into the split {split!r} ({len(everything)} in all); "
-            "give more documents, or use --split all"
+            "give more documents (in one file, a line <|endoftext|> ends each)"
         )
     return Corpus(name=str(source), split=split, documents=chosen)
 

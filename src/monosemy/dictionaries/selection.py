@@ -21,6 +21,8 @@ class Selection(nn.Module, ABC):
 
     kind: str
     """The field's name for it, as written into files."""
+    k: int = 0
+    """Active latents a token; 0 where the selection has no k."""
 
     @abstractmethod
     def support(self, pre: Latents) -> SparseCode:

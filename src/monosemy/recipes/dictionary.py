@@ -59,15 +59,15 @@ class DictionaryRecipe:
     """Which latents stay active: ``relu``, ``topk`` or ``batchtopk``."""
     k: int = 16
     """Active latents a token, where the selection has a k."""
-    batch: int = 1024
+    batch: int = 512
     """Activations in an update."""
     block: int = 131_072
     """Activations that are held and shuffled together."""
     centre: str = "geometric_median"
     """Where `b_dec` begins: ``geometric_median``, ``mean`` or ``zero``."""
-    directions: str = "data"
-    """Where `W_dec` begins: ``data`` (sampled activations, centred) or ``random``."""
-    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    directions: str = "random"
+    """Where `W_dec` begins: ``random``, or ``data`` (sampled activations, centred)."""
+    objective: ObjectiveConfig = field(default_factory=lambda: ObjectiveConfig(k_start=64))
     """Weights of the loss."""
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(learning_rate=2e-3))
     """The optimiser."""
@@ -207,7 +207,7 @@ def train_dictionary(
     stream = ActivationStream(source, recipe.batch, recipe.compute, recipe.epochs, recipe.block)
     rows = stream.first_rows(START_ROWS)
     start = look(rows, recipe.centre)
-    program = begin(recipe, rows, start)
+    program = begin(recipe, rows, start, len(stream))
     training = Training(
         program,
         Optimiser(program.module.parameters(), recipe.optim, len(stream)),
@@ -217,14 +217,14 @@ def train_dictionary(
         tokens_per_step=recipe.batch,
     )
     fit(training, journal, progress)
-    settle_threshold(program.module, rows * start.scale)
     dictionary = program.result()
+    settle_threshold(dictionary, rows.to(dictionary.W_dec))
     dictionary.metadata = describe(recipe, start, len(stream) * recipe.batch)
     files.save(dictionary, out / "dictionary")
     return dictionary
 
 
-def begin(recipe: DictionaryRecipe, rows: Activations, start: Start) -> LearnDictionary:
+def begin(recipe: DictionaryRecipe, rows: Activations, start: Start, steps: int) -> LearnDictionary:
     """The dictionary as it stands before the first step, in the scaled units of `start`."""
     compute = recipe.compute
     selection = build_selection(recipe.selection, recipe.k)
@@ -234,7 +234,8 @@ def begin(recipe: DictionaryRecipe, rows: Activations, start: Start) -> LearnDic
     else:
         directions = random_unit_rows(recipe.latents, rows.shape[1], draw)
     dictionary = FlatDictionary.tied(directions, start.centre * start.scale, selection)
-    return LearnDictionary(dictionary.to(compute.device).train(), start, recipe.objective)
+    dictionary = dictionary.to(compute.device).train()
+    return LearnDictionary(dictionary, start, recipe.objective, steps)
 
 
 def describe(recipe: DictionaryRecipe, start: Start, tokens: int) -> dict[str, Any]:

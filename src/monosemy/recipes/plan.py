@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 
 from monosemy.data.capture import GROUP
 from monosemy.data.shards import open_shards
+from monosemy.data.text import open_corpus
 from monosemy.models import tap
+from monosemy.models.loading import LoadedModel
+from monosemy.models.sites import Site
 from monosemy.recipes.dictionary import (
     DictionaryRecipe,
     begin,
@@ -34,46 +37,65 @@ def plan(recipe: DictionaryRecipe) -> dict[str, Any]:
     Time extrapolates a few real steps on random activations, and one real group of contexts.
     """
     check(recipe)
-    loaded, site = load_place(recipe)
-    step_seconds = _time_step(recipe, site.width)
-    read_seconds = _time_reading(recipe, loaded, site)
-    tokens = open_shards(recipe.shards, recipe.site).tokens if recipe.shards else recipe.tokens
-    read_tokens = recipe.epochs * tokens
-    steps = recipe.epochs * (tokens // recipe.batch)
-    parameters = recipe.latents * (2 * site.width + 1) + site.width
+    reading = _what_is_read(recipe)
+    step_seconds = _time_step(recipe, reading.width)
+    read_tokens = recipe.epochs * reading.tokens
+    steps = recipe.epochs * (reading.tokens // recipe.batch)
+    parameters = recipe.latents * (2 * reading.width + 1) + reading.width
     sizes = {
         "libraries": LIBRARIES_MIB,
-        "model": _mib(sum(p.numel() * p.element_size() for p in loaded.model.parameters())),
+        "model": _mib(reading.model_bytes),
         "dictionary": _mib(16 * parameters),
-        "block": _mib(min(recipe.block, tokens) * site.width * loaded.dtype.itemsize),
+        "block": _mib(min(recipe.block, reading.tokens) * reading.row_bytes),
         "step": _mib(recipe.batch * recipe.latents * 4 * 3),
     }
-    reading = 0.0 if recipe.shards else read_tokens * read_seconds
+    seconds = {"reading": read_tokens * reading.seconds, "steps": steps * step_seconds}
     return {
         "recipe": asdict(recipe),
-        "site": {"name": site.name, "width": site.width},
+        "site": {"name": recipe.site, "width": reading.width},
         "steps": steps,
         "tokens": read_tokens,
         "parameters": parameters,
         "memory_mib": {**sizes, "total": sum(sizes.values())},
         "seconds": {
-            "reading": round(reading, 1),
-            "steps": round(steps * step_seconds, 1),
-            "total": round(reading + steps * step_seconds, 1),
+            **{name: round(value, 1) for name, value in seconds.items()},
+            "total": round(sum(seconds.values()), 1),
         },
         "checkpoint_mib": _mib(12 * parameters),
     }
 
 
+@dataclass(frozen=True)
+class _Reading:
+    tokens: int
+    width: int
+    row_bytes: int
+    model_bytes: int
+    seconds: float  # for each token
+
+
+def _what_is_read(recipe: DictionaryRecipe) -> _Reading:
+    if recipe.shards is not None:  # no model runs, so none is loaded
+        source = open_shards(recipe.shards, recipe.site)
+        row = source.width * source.dtype.itemsize
+        return _Reading(source.tokens, source.width, row, 0, 0.0)
+    loaded, site = load_place(recipe)
+    open_corpus(recipe.text, "train")  # a text that cannot be read is refused now, not later
+    size = sum(p.numel() * p.element_size() for p in loaded.model.parameters())
+    seconds = _time_reading(recipe, loaded, site)
+    row = site.width * loaded.dtype.itemsize
+    return _Reading(recipe.tokens, site.width, row, size, seconds)
+
+
 def _time_step(recipe: DictionaryRecipe, width: int) -> float:
     rows = torch.randn(recipe.batch, width, generator=recipe.compute.generator("plan"))
-    program = begin(recipe, rows, look(rows, "mean"))
+    program = begin(recipe, rows, look(rows, "mean"), recipe.steps)
     optimiser = Optimiser(program.module.parameters(), recipe.optim, 10)
     batch = rows.to(recipe.device)
     return _median_seconds(lambda: advance_program(program, optimiser, batch, 5))
 
 
-def _time_reading(recipe: DictionaryRecipe, loaded: Any, site: Any) -> float:
+def _time_reading(recipe: DictionaryRecipe, loaded: LoadedModel, site: Site) -> float:
     """Seconds a token."""
     length = min(recipe.context, loaded.context)
     draw = recipe.compute.generator("plan")

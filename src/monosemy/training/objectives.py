@@ -63,6 +63,10 @@ class ObjectiveConfig:
     """Weight of the sparsity penalty (ReLU dictionaries need one)."""
     l1_warmup: int = 0
     """Steps over which the penalty climbs linearly to its weight."""
+    k_start: int | None = None
+    """Active latents a token at the first step, where the selection has a k; `None` starts at k."""
+    k_fall: float = 0.5
+    """Share of all steps over which `k_start` falls linearly to k."""
     aux: float = 1 / 32
     """Weight of AuxK, by which dead latents learn from the residual; 0 turns it off."""
     aux_k: int | None = None
@@ -71,7 +75,8 @@ class ObjectiveConfig:
     """A latent that was silent for this many tokens counts as dead."""
 
     def __post_init__(self) -> None:
-        least = {"l1": 0, "l1_warmup": 0, "aux": 0, "aux_k": 1, "dead_after": 1}
+        least = {"l1": 0, "l1_warmup": 0, "k_start": 1, "k_fall": 0, "aux": 0, "aux_k": 1,
+                 "dead_after": 1}  # fmt: skip
         given = {name: getattr(self, name) for name in least}
         refuse(
             [
@@ -92,6 +97,9 @@ class LearnDictionary:
       (Bricken et al. 2023; the norm as in Anthropic's April 2024 update);
     * AuxK: see `revival.auxiliary_loss`.
 
+    Where the selection has a k, it may begin larger and fall (``k_start``): every latent then gets
+    gradient while directions are still to be found, and fewer die.
+
     Decoder rows have length one: before an update the gradient along them is taken out, after it
     they are scaled back.
 
@@ -100,10 +108,15 @@ class LearnDictionary:
     dictionary : what learns; it sees activations multiplied by ``start.scale``.
     start : the look at the data that set its beginning.
     config : weights of the terms.
+    steps : of the whole run, for what changes over a share of it.
     """
 
-    def __init__(self, dictionary: FlatDictionary, start: Start, config: ObjectiveConfig):
+    def __init__(
+        self, dictionary: FlatDictionary, start: Start, config: ObjectiveConfig, steps: int = 0
+    ):
         self.module = dictionary
+        self.k = dictionary.selection.k
+        self.steps = steps
         self.scale = start.scale
         self.variance = start.variance
         self.config = config
@@ -114,6 +127,8 @@ class LearnDictionary:
     def loss(self, batch: Activations) -> tuple[Float[Tensor, ""], Readings]:
         """See the class. Readings: fvu, l0, dead latents, and each further term that counts."""
         x = batch * self.scale
+        if self.k:
+            self.module.selection.k = self._k_now()
         code = self.module.code(x)
         residual = x - self.module.decode(code)
         fvu = residual.square().sum(1).mean() / self.variance
@@ -136,6 +151,12 @@ class LearnDictionary:
     def _sparsity(self, code: SparseCode) -> Float[Tensor, ""]:
         norms = self.module.W_dec.norm(dim=1)[code.indices]
         return (code.values * norms).sum() / code.tokens / self.module.width**0.5
+
+    def _k_now(self) -> int:
+        begin = min(self.config.k_start or self.k, self.module.latents)
+        more = max(begin - self.k, 0)
+        share = self.step / max(self.config.k_fall * self.steps, 1)
+        return self.k + round(more * max(1 - share, 0.0))
 
     def _l1_now(self) -> float:
         return self.config.l1 * min((self.step + 1) / max(self.config.l1_warmup, 1), 1.0)
@@ -168,4 +189,6 @@ class LearnDictionary:
 
     def result(self) -> FlatDictionary:
         """The dictionary in the activations' own units, in evaluation mode. Ends the training."""
+        if self.k:
+            self.module.selection.k = self.k
         return self.module.rescale_(1 / self.scale).eval()
