@@ -271,12 +271,15 @@ EFFECTS = {
     "batch": 16,
     "block": 64,
     "centre": "zero",
-    "directions": "random",
+    "directions": "data",
     "seed": 1,
     "dtype": "bfloat16",
 }
 NESTED = {
-    "objective": {"l1": 0.5, "l1_warmup": 3, "aux": 5.0, "aux_k": 1, "dead_after": 10**9},
+    "objective": {
+        "l1": 0.5, "l1_warmup": 3, "k_start": 8, "k_fall": 0.9, "aux": 5.0, "aux_k": 1,
+        "dead_after": 10**9,
+    },
     "optim": {
         "learning_rate": 0.02, "warmup": 0.9, "decay": 0.9, "betas": (0.5, 0.9),
         "weight_decay": 0.5, "clip": 1e-3,
@@ -314,7 +317,7 @@ def trained(tmp_path_factory):
 def lively(recipe, monkeypatch) -> DictionaryRecipe:
     """A recipe whose dictionary has dead latents, so that AuxK matters too."""
     monkeypatch.setattr(module, "START_ROWS", 64)
-    objective = replace(recipe.objective, dead_after=32)
+    objective = replace(recipe.objective, dead_after=32, k_start=4)
     return replace(recipe, k=1, latents=32, objective=objective)
 
 

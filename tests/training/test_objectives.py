@@ -23,7 +23,7 @@ def batch() -> torch.Tensor:
     return torch.randn(40, WIDTH, generator=torch.Generator().manual_seed(1)).double() + 0.3
 
 
-def made(kind="relu", scale=1.7, dtype=torch.float64, **config) -> LearnDictionary:
+def made(kind="relu", scale=1.7, dtype=torch.float64, steps=2, **config) -> LearnDictionary:
     """A dictionary off its beginning: biases, decoder apart from encoder, four latents long dead."""
     draw = torch.Generator().manual_seed(0)
     dictionary = FlatDictionary.random(WIDTH, LATENTS, build_selection(kind, K), draw)
@@ -36,7 +36,7 @@ def made(kind="relu", scale=1.7, dtype=torch.float64, **config) -> LearnDictiona
         dictionary.W_enc[DEAD] *= 0.01
         dictionary.b_enc[DEAD] = -100.0 if kind == "relu" else 0.01
     start = Start(torch.zeros(WIDTH), scale, 2.5, 0.0)
-    program = LearnDictionary(dictionary.train(), start, ObjectiveConfig(**config))
+    program = LearnDictionary(dictionary.train(), start, ObjectiveConfig(**config), steps)
     program.firing.silent[DEAD] = 10**9
     return program
 
@@ -208,12 +208,13 @@ def test_predicting_the_mean_leaves_all_the_variance():
     assert float(readings["l0"]) == 0
 
 
-EFFECTS = {"l1": 0.3, "l1_warmup": 50, "aux": 0.9, "aux_k": 1, "dead_after": 10**12}
+EFFECTS = {"l1": 0.3, "l1_warmup": 50, "k_start": K + 3, "k_fall": 0.5, "aux": 0.9, "aux_k": 1,
+           "dead_after": 10**12}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(ObjectiveConfig)])
 def test_every_option_has_an_effect(name, batch):
-    base = ObjectiveConfig(l1=0.1, l1_warmup=10, aux=0.5, aux_k=2, dead_after=10**6)
+    base = ObjectiveConfig(0.1, 10, k_start=K + 2, k_fall=1.0, aux=0.5, aux_k=2, dead_after=10**6)
 
     def weights(config: ObjectiveConfig) -> list[torch.Tensor]:
         settings = {field.name: getattr(config, field.name) for field in fields(config)}
@@ -229,6 +230,29 @@ def test_every_option_has_an_effect(name, batch):
     assert all(torch.equal(a, b) for a, b in zip(ordinary, again, strict=True))
     changed = weights(replace(base, **{name: EFFECTS[name]}))
     assert any(not torch.equal(a, b) for a, b in zip(ordinary, changed, strict=True))
+
+
+def test_k_falls_from_its_start_and_is_the_own_k_in_the_end(batch):
+    program = made("topk", steps=10, k_start=K + 4, k_fall=0.4)
+    seen = []
+    for _ in range(6):
+        program.loss(batch)
+        seen.append(program.module.selection.k)
+    assert seen == [K + 4, K + 3, K + 2, K + 1, K, K]
+
+
+@pytest.mark.parametrize("k_start", [None, 1])
+def test_k_never_begins_below_itself(batch, k_start):
+    program = made("topk", k_start=k_start)
+    program.loss(batch)
+    assert program.module.selection.k == K
+
+
+def test_k_never_begins_above_the_number_of_latents_and_a_cut_run_ends_at_k(batch):
+    program = made("topk", steps=10, k_start=10 * LATENTS)
+    program.loss(batch)
+    assert program.module.selection.k == LATENTS
+    assert program.result().selection.k == K
 
 
 def test_a_saved_program_goes_on_bit_for_bit(batch):

@@ -47,7 +47,7 @@ class SpecimenRecipe:
     """ReLU neurons of the one MLP."""
     context: int = 256
     """Positions in a window."""
-    steps: int = 2500
+    steps: int = 600
     """Updates."""
     batch: int = 32
     """Windows in an update."""
@@ -55,7 +55,7 @@ class SpecimenRecipe:
     """Precision of the matrix products while training; weights are float32."""
     optim: OptimConfig = field(
         default_factory=lambda: OptimConfig(
-            learning_rate=3e-3, warmup=0.032, decay=0.4, betas=(0.9, 0.98), weight_decay=0.3
+            learning_rate=1e-3, warmup=0.08, decay=0.4, betas=(0.9, 0.98), weight_decay=0.1
         )
     )
     """The optimiser."""
@@ -106,7 +106,7 @@ def train_specimen(
         Optimiser(model.parameters(), recipe.optim, recipe.steps),
         TokenStream(windows, recipe.batch, compute),
         recipe.steps,
-        Rhythm(log=50, checkpoint=250, observe=250),
+        Rhythm(log=50, checkpoint=250, observe=50),
         observer=lambda: {"heldout": cross_entropy(model, unseen[: 4 * recipe.batch])},
         tokens_per_step=recipe.batch * recipe.context,
     )

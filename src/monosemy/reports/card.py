@@ -89,8 +89,9 @@ def _longer(card: Mapping[str, Any]) -> str:
     return f"""## Would longer training help?
 
 Held-out cross-entropy {words}: over the last quarter of training it changed by {-slope:+.3f} nats
-(measured on the first windows of the held-out text, every {curve[0]["step"]} updates). The gap to the
-training batches says that more text, rather than more passes, is what is missing.
+(measured on the first windows of the held-out text, every {curve[0]["step"]} updates). Longer and
+faster runs predict better, and turn the neurons so sparse that little superposition is left to study;
+[the log](log.md#training-the-specimen-longer-or-faster) has their numbers, and why this one stops here.
 
 ![Held-out cross-entropy over training]({FIGURE})
 """
