@@ -34,7 +34,7 @@ check: $(READY)  ## Format, lint, types, import contract, documentation
 	$(BIN)/python -m pytest --doctest-modules src/monosemy -p no:cacheprovider
 
 bench: $(READY)  ## Measure speed against peers (writes to benchmarks/reports)
-	$(BIN)/python benchmarks/capture.py
+	$(BIN)/python benchmarks/capture.py --json benchmarks/reports/capture.json
 
 docs: $(READY)  ## Write the generated pages of docs/ again
 	$(BIN)/python docs/generate.py

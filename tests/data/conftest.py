@@ -87,3 +87,16 @@ class Counting:
 def counting() -> Callable[..., Counting]:
     """Makes sources of numbered rows."""
     return Counting
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Forty files in two folders, one of them hidden, and one that is no text."""
+    for i in range(40):
+        place = tmp_path / ("a" if i % 2 else "b") / f"{i:02d}.txt"
+        place.parent.mkdir(exist_ok=True)
+        place.write_text(f"text {i}\n<|endoftext|>\nmore {i}\n")
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".git" / "hidden.txt").write_text("hidden")
+    (tmp_path / "image.png").write_bytes(b"\x89PNG")
+    return tmp_path

@@ -17,7 +17,7 @@ from monosemy.cli.options import (
 
 @click.command("evaluate", context_settings=CONTEXT_SETTINGS)
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--tokens", type=int, default=100_000, show_default=True, help="Held-out tokens.")
+@click.option("--tokens", type=int, default=150_000, show_default=True, help="Held-out tokens.")
 @click.option("--no-random-model", is_flag=True,
               help="Leave out the re-initialised model, whose dictionary takes as long.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), help="Also write the JSON here.")

@@ -6,32 +6,23 @@ character does, so a run can say exactly what it read.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import json
-import re
-import sys
-import sysconfig
-import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from monosemy.data.documents import END_OF_DOCUMENT, Document, Grouped
+from monosemy.data.files import read_dataset, read_file, read_folder
+from monosemy.data.library import describe_standard_library, standard_library
 from monosemy.foundation.errors import UserError, nearest, refuse
 
-END_OF_DOCUMENT = "<|endoftext|>"
+__all__ = ["END_OF_DOCUMENT", "Corpus", "Document", "describe_standard_library", "open_corpus",
+           "split_of"]  # fmt: skip
+
 SPLITS = ("train", "heldout", "all")
 # One file in eight is held out: enough documents for intervals, few enough to train on the rest.
 HELDOUT_SHARE = 8
-
-
-@dataclass(frozen=True)
-class Document:
-    """One text with a name that is unique in its corpus (a path, or a path and a line)."""
-
-    name: str
-    text: str
 
 
 @dataclass(frozen=True)
@@ -116,13 +107,9 @@ def split_of(name: str) -> str:
     return "heldout" if int.from_bytes(digest[:8], "big") % HELDOUT_SHARE == 0 else "train"
 
 
-Grouped = Iterator[tuple[str, Document]]
-"""Pairs of (the name that decides the split, the document)."""
-
-
 def _read(source: str | Path) -> Grouped:
     if str(source) == "stdlib":
-        return _standard_library()
+        return standard_library()
     path = Path(source)
     if not path.exists():
         raise UserError(
@@ -132,174 +119,5 @@ def _read(source: str | Path) -> Grouped:
         )
     if path.is_dir():
         is_dataset = (path / "dataset_info.json").exists() or (path / "dataset_dict.json").exists()
-        return _dataset(path) if is_dataset else _folder(path)
-    return ((document.name, document) for document in _file(path, path.name))
-
-
-# --- the standard library ------------------------------------------------------------------------
-
-# Left out because not every build of Python carries them (distributions split them off), because
-# they differ by platform, or because they are test suites.
-_NOT_EVERYWHERE = frozenset(
-    ["antigravity", "distutils", "ensurepip", "idlelib", "lib2to3", "msilib", "nt", "pydoc_data"]
-    + ["this", "tkinter", "turtle", "turtledemo", "venv", "winreg", "winsound"]
-)
-# encodings/cp1252.py and its seventy siblings are tables of 256 characters: machine-made, and
-# a tenth of the library's bytes.
-_TABLE_PREFIXES = ("cp", "iso8859", "mac_", "koi8", "kz1048", "ptcp154", "tis_620", "hp_roman8")
-
-
-def _standard_library() -> Grouped:
-    root = Path(sysconfig.get_paths()["stdlib"])
-    paths = sorted(path for path in _library_files(root) if not _is_table(path))
-    if not paths:
-        raise UserError(
-            f"the sources of the standard library are missing: no .py files under {root}. "
-            "Install your Python's source files (some minimal builds ship only .pyc), or name "
-            "other text: --text FILE_OR_FOLDER"
-        )
-    for path in paths:
-        name = path.relative_to(root).as_posix()
-        yield name, Document(name, _decode(path.read_bytes(), path))
-    for topic, text in sorted(_language_topics().items()):
-        # All topics come from one file, so they stay on one side of the split.
-        yield "pydoc_data/topics.py", Document(f"pydoc_data/topics.py#{topic}", text)
-
-
-def _library_files(root: Path) -> Iterator[Path]:
-    for module in sorted(sys.stdlib_module_names - _NOT_EVERYWHERE):
-        if module.startswith("_sysconfigdata") or module.startswith("_osx"):
-            continue
-        if (root / f"{module}.py").is_file():
-            yield root / f"{module}.py"
-        for path in (root / module).rglob("*.py"):
-            inside = path.relative_to(root).parts
-            if not {"test", "tests", "idle_test", "site-packages"} & set(inside):
-                yield path
-
-
-def _is_table(path: Path) -> bool:
-    return path.parent.name == "encodings" and path.name.startswith(_TABLE_PREFIXES)
-
-
-def _language_topics() -> dict[str, str]:
-    try:
-        from pydoc_data.topics import topics
-    except ImportError:  # a build without documentation: the sources alone are still a corpus
-        return {}
-    return topics
-
-
-def describe_standard_library() -> dict[str, str]:
-    """What decides the content of the ``stdlib`` corpus: the Python version."""
-    return {"python": ".".join(map(str, sys.version_info[:3]))}
-
-
-# --- files and folders ---------------------------------------------------------------------------
-
-TEXT_SUFFIXES = (".txt", ".txt.gz", ".jsonl", ".jsonl.gz", ".md", ".rst", ".py")
-_END_LINE = re.compile(rf"^{re.escape(END_OF_DOCUMENT)}[ \t]*\r?$", re.MULTILINE)
-
-
-def _folder(root: Path) -> Grouped:
-    paths = sorted(
-        path
-        for path in root.rglob("*")
-        if path.is_file()
-        and path.name.endswith(TEXT_SUFFIXES)
-        and not any(part.startswith(".") for part in path.relative_to(root).parts)
-    )
-    if not paths:
-        raise UserError(f"no text files in {root}: wanted {', '.join(TEXT_SUFFIXES)}")
-    for path in paths:
-        name = path.relative_to(root).as_posix()
-        for document in _file(path, name):
-            yield name, document
-
-
-def _file(path: Path, name: str) -> Iterator[Document]:
-    text = _decode(_bytes(path), path)
-    is_json = path.name.removesuffix(".gz").endswith(".jsonl")
-    texts = _json_lines(text, path) if is_json else _split_documents(text)
-    if len(texts) == 1:
-        yield Document(name, texts[0])
-        return
-    for index, one in enumerate(texts):
-        yield Document(f"{name}#{index}", one)
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        data = path.read_bytes()
-        return gzip.decompress(data) if path.name.endswith(".gz") else data
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise UserError(
-            f"{path} is not a whole gzip file ({error}); fetch or compress it again"
-        ) from None
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from None
-
-
-def _split_documents(text: str) -> list[str]:
-    parts = _END_LINE.split(text)
-    return [part.strip() for part in parts if part.strip()] if len(parts) > 1 else [text]
-
-
-def _json_lines(text: str, path: Path) -> list[str]:
-    texts = []
-    # Not splitlines(): a JSON string may hold U+2028, U+0085 and other line ends as they are.
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            texts.append(json.loads(line)["text"])
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise UserError(
-                f"{path}, line {number}: wanted a JSON object with a string under 'text', "
-                f"got {line[:60]!r} ({type(error).__name__})"
-            ) from None
-    return _all_strings(texts, path)
-
-
-def _all_strings(texts: Iterable[object], path: Path) -> list[str]:
-    strings = []
-    for index, text in enumerate(texts):
-        if not isinstance(text, str):
-            kind = type(text).__name__
-            raise UserError(f"{path}, document {index}: 'text' is {kind}, not a string")
-        strings.append(text)
-    return strings
-
-
-def _decode(data: bytes, path: Path) -> str:
-    try:
-        text = data.decode("utf-8").removeprefix("\ufeff")  # a byte order mark is no character
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path} is not UTF-8 text (byte {error.start} is 0x{data[error.start]:02x}); "
-            "convert it, or leave it out"
-        ) from None
-    if "\0" in text:
-        raise UserError(f"{path} holds a NUL byte at {text.index(chr(0))}: binary, not text")
-    return text
-
-
-def _dataset(path: Path) -> Grouped:
-    try:
-        from datasets import load_from_disk
-    except ImportError:
-        raise UserError(
-            f"{path} is a datasets folder; reading it needs the extra: "
-            "pip install 'monosemy[datasets]'"
-        ) from None
-    try:
-        loaded = load_from_disk(str(path))
-    except Exception as error:  # whatever the library meets in a damaged folder
-        raise UserError(f"{path} is a datasets folder that cannot be read: {error}") from None
-    tables = loaded.items() if hasattr(loaded, "items") else [("", loaded)]
-    for part, table in tables:
-        if "text" not in table.column_names:
-            raise UserError(f"{path}: no column 'text' among {', '.join(table.column_names)}")
-        for index, text in enumerate(_all_strings(table["text"], path)):
-            name = f"{part}#{index}" if part else f"#{index}"
-            yield name, Document(name, text)
+        return read_dataset(path) if is_dataset else read_folder(path)
+    return ((document.name, document) for document in read_file(path, path.name))

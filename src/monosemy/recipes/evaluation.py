@@ -26,7 +26,7 @@ from monosemy.recipes.dictionary import (
 )
 from monosemy.tensors.axes import Activations
 
-HELDOUT_TOKENS = 100_000
+HELDOUT_TOKENS = 150_000
 # Training activations that the controls are fitted on: PCA of 512 axes needs far fewer.
 FIT_TOKENS = 65_536
 # The seed of the re-initialised model; any other would do as well.
