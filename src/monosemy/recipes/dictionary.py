@@ -59,7 +59,7 @@ class DictionaryRecipe:
     """Which latents stay active: ``relu``, ``topk`` or ``batchtopk``."""
     k: int = 16
     """Active latents a token, where the selection has a k."""
-    batch: int = 512
+    batch: int = 256
     """Activations in an update."""
     block: int = 131_072
     """Activations that are held and shuffled together."""
@@ -71,7 +71,7 @@ class DictionaryRecipe:
     """Weights of the loss."""
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(learning_rate=2e-3))
     """The optimiser."""
-    checkpoint: int = 500
+    checkpoint: int = 1000
     """Updates between resumable states on disk."""
     seed: int = 0
     """Root of every random draw."""

@@ -47,7 +47,7 @@ class SpecimenRecipe:
     """ReLU neurons of the one MLP."""
     context: int = 256
     """Positions in a window."""
-    steps: int = 600
+    steps: int = 500
     """Updates."""
     batch: int = 32
     """Windows in an update."""
@@ -55,7 +55,7 @@ class SpecimenRecipe:
     """Precision of the matrix products while training; weights are float32."""
     optim: OptimConfig = field(
         default_factory=lambda: OptimConfig(
-            learning_rate=1e-3, warmup=0.08, decay=0.4, betas=(0.9, 0.98), weight_decay=0.1
+            learning_rate=1e-3, warmup=0.1, decay=0.4, betas=(0.9, 0.98), weight_decay=0.1
         )
     )
     """The optimiser."""
