@@ -63,7 +63,7 @@ def test_mistakes_are_refused_in_words(monosemy, tmp_path, words, message):
 def test_several_mistakes_are_told_at_once(monosemy):
     said = monosemy("train", "--k", 0, "--selection", "topkk", "--tokens", 10, "--set", "epochs=0")
     check_refused(said, "this recipe has 3 problems:")
-    for reason in ("selection = 'topkk'", "epochs = 0", "batch = 1,024 is larger than tokens = 10"):
+    for reason in ("selection = 'topkk'", "epochs = 0", "batch = 256 is larger than tokens = 10"):
         assert reason in said.err
 
 

@@ -29,6 +29,8 @@ from monosemy.tensors.axes import Activations
 HELDOUT_TOKENS = 150_000
 # Training activations that the controls are fitted on: PCA of 512 axes needs far fewer.
 FIT_TOKENS = 65_536
+# Held-out tokens that decide how many latents the controls keep: its mean is known to 0.1 by then.
+L0_TOKENS = 8_192
 # The seed of the re-initialised model; any other would do as well.
 RANDOM_MODEL_SEED = 1
 
@@ -110,11 +112,17 @@ def evaluate_dictionary(
     heldout = open_setting(recipe, "heldout", tokens, progress)
     dictionary.check_width(heldout.site.width, f"site {heldout.site.name}")
     rows = training_rows(recipe, heldout, progress)
-    with torch.no_grad():
-        l0 = float(dictionary.code(rows[:8192]).counts.float().mean())
-    controls = controls_at(rows, l0, dictionary.latents, recipe.compute)
+    controls = controls_at(rows, _l0(dictionary, heldout), dictionary.latents, recipe.compute)
     measured = _measure(heldout, {"dictionary": dictionary, **controls}, rows, recipe, progress)
     return Evaluation(recipe, dictionary, heldout, measured.pop("dictionary"), measured)
+
+
+@torch.no_grad()
+def _l0(dictionary: FlatDictionary, setting: Setting) -> float:
+    """Mean active latents a token, on the beginning of the text that is measured."""
+    source = LiveSource(setting.loaded, setting.site, setting.contexts)
+    rows = source.rows(0, min(L0_TOKENS, source.tokens)).float()
+    return float(dictionary.code(rows).counts.float().mean())
 
 
 def training_rows(
