@@ -48,6 +48,8 @@ def plan(recipe: DictionaryRecipe) -> dict[str, Any]:
         "dictionary": _mib(16 * parameters),
         "block": _mib(min(recipe.block, reading.tokens) * reading.row_bytes),
         "step": _mib(recipe.batch * recipe.latents * 4 * 3),
+        # The state and its bytes, side by side for as long as a checkpoint is written.
+        "saving": _mib(2 * 12 * parameters),
     }
     seconds = {"reading": read_tokens * reading.seconds, "steps": steps * step_seconds}
     return {
