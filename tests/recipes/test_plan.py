@@ -16,7 +16,7 @@ def test_a_plan_has_every_part_and_no_number_is_below_zero(recipe):
     assert made["site"] == {"name": "blocks.0.mlp.hook_post", "width": 32}
     assert (made["steps"], made["tokens"]) == (16, 512)
     memory = made["memory_mib"]
-    assert set(memory) == {"libraries", "model", "dictionary", "block", "step", "total"}
+    assert set(memory) == {"libraries", "model", "dictionary", "block", "step", "saving", "total"}
     assert memory["total"] == sum(size for name, size in memory.items() if name != "total")
     assert memory["libraries"] > 0
     seconds = made["seconds"]

@@ -188,3 +188,20 @@ def test_a_package_that_is_not_there_is_said_to_be_absent(monkeypatch):
     versions = provenance()["versions"]
     assert versions["no-such-package"] == "not installed"
     assert versions["torch"] != "not installed"
+
+
+def test_a_checkpoint_that_is_no_state_is_refused_in_words(tmp_path):
+    journal = Journal(tmp_path / "run", {"a": 1})
+    torch.save([1, 2], tmp_path / "run" / "checkpoint.pt")
+    with pytest.raises(UserError, match=r"checkpoint\.pt cannot be read .*Remove it to start"):
+        journal.load()
+
+
+def test_what_a_kill_left_of_the_first_write_is_no_foreign_file(tmp_path):
+    (tmp_path / ".run.json.abc").write_text("{")
+    Journal(tmp_path, {"a": 1})
+    assert (tmp_path / "run.json").exists()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="holds files but no run"):
+        Journal(tmp_path / "other", {"a": 1})

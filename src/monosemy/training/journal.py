@@ -54,7 +54,8 @@ class Journal:
     def _begin(self) -> None:
         if self.folder.exists() and not self.folder.is_dir():
             raise UserError(f"{self.folder} is a file; a run is a folder: name an empty or new one")
-        if self.folder.exists() and any(self.folder.iterdir()):
+        # A kill during the very first write leaves the part of a file that begins with a dot.
+        if self.folder.exists() and any(p.name[0] != "." for p in self.folder.iterdir()):
             raise UserError(
                 f"{self.folder} holds files but no run (no run.json); name an empty or new folder"
             )
@@ -110,12 +111,13 @@ class Journal:
             return None
         try:
             state = torch.load(path, map_location="cpu", weights_only=True)
+            step = int(state["step"])
         except Exception as error:
             raise UserError(
                 f"{path} cannot be read ({type(error).__name__}); it was damaged after it was "
                 "written. Remove it to start this run from its beginning"
             ) from error
-        self._keep_metrics_until(state["step"])
+        self._keep_metrics_until(step)
         return state
 
     def _keep_metrics_until(self, step: int) -> None:
