@@ -17,7 +17,7 @@ _NOT_EVERYWHERE = frozenset(
     + ["this", "tkinter", "turtle", "turtledemo", "venv", "winreg", "winsound"]
 )
 # encodings/cp1252.py and its seventy siblings are tables of 256 characters: machine-made, and
-# a tenth of the library's bytes.
+# a seventh of the library's bytes.
 _TABLE_PREFIXES = ("cp", "iso8859", "mac_", "koi8", "kz1048", "ptcp154", "tis_620", "hp_roman8")
 
 

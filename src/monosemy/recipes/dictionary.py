@@ -15,6 +15,7 @@ from monosemy.data.tokens import Contexts, Packing, pack
 from monosemy.dictionaries import files
 from monosemy.dictionaries.flat import FlatDictionary, random_unit_rows
 from monosemy.dictionaries.selection import SELECTIONS, build_selection
+from monosemy.foundation import storage
 from monosemy.foundation.errors import UserError, nearest, refuse
 from monosemy.foundation.progress import SILENT, Progress
 from monosemy.models.loading import LoadedModel, load, reinitialised
@@ -254,8 +255,6 @@ def describe(recipe: DictionaryRecipe, start: Start, tokens: int) -> dict[str, A
 
 def read_run(folder: Path) -> DictionaryRecipe:
     """The recipe that the run in `folder` followed."""
-    from monosemy.foundation import storage
-
     run = storage.read_json(Path(folder) / "run.json", "the run's description")
     saved = {key: value for key, value in run["configuration"].items() if key != "source"}
     return config.override(DictionaryRecipe(), _flatten(saved))

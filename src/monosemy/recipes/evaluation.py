@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from monosemy.dictionaries.flat import FlatDictionary
 from monosemy.evaluation.controls import controls_at
 from monosemy.evaluation.measure import Measurement, measure
 from monosemy.foundation.errors import UserError
-from monosemy.foundation.progress import SILENT, Progress
+from monosemy.foundation.progress import SILENT, Progress, Task
 from monosemy.recipes.dictionary import (
     DictionaryRecipe,
     Setting,
@@ -29,7 +29,7 @@ from monosemy.tensors.axes import Activations
 HELDOUT_TOKENS = 150_000
 # Training activations that the controls are fitted on: PCA of 512 axes needs far fewer.
 FIT_TOKENS = 65_536
-# Held-out tokens that decide how many latents the controls keep: its mean is known to 0.1 by then.
+# Held-out tokens that decide which whole number of latents the controls keep.
 L0_TOKENS = 8_192
 # The seed of the re-initialised model; any other would do as well.
 RANDOM_MODEL_SEED = 1
@@ -162,25 +162,23 @@ def _random_model(
 ) -> Measurement:
     """The same method on a model that never learned: what it explains needs no features."""
     control = replace(recipe, random_model=RANDOM_MODEL_SEED, shards=None)
-    with _named(progress, "random model") as watched:
-        dictionary = train_dictionary(control, folder, watched)
-        setting = open_setting(control, "heldout", heldout.contexts.tokens, watched)
-        rows = training_rows(control, setting, watched)
-        measured = _measure(
-            setting, {"dictionary": dictionary}, rows, control, watched, RANDOM_MODEL_NOTE
-        )
-    return measured["dictionary"]
+    watched = _Named(progress, "random model")
+    dictionary = train_dictionary(control, folder, watched)
+    setting = open_setting(control, "heldout", heldout.contexts.tokens, watched)
+    rows = training_rows(control, setting, watched)
+    own = {"dictionary": dictionary}
+    return _measure(setting, own, rows, control, watched, RANDOM_MODEL_NOTE)["dictionary"]
 
 
-@contextmanager
-def _named(progress: Progress, prefix: str) -> Iterator[Progress]:
+class _Named:
     """Progress whose tasks say what they are for."""
 
-    class Named:
-        def task(self, description: str, total: float, unit: str = "") -> Any:
-            return progress.task(f"{prefix}: {description}", total, unit)
+    def __init__(self, progress: Progress, prefix: str):
+        self._progress, self._prefix = progress, prefix
 
-    yield Named()
+    def task(self, description: str, total: float, unit: str = "") -> AbstractContextManager[Task]:
+        """The task, with the prefix before its description."""
+        return self._progress.task(f"{self._prefix}: {description}", total, unit)
 
 
 def describe_setting(recipe: DictionaryRecipe, heldout: Setting) -> dict[str, Any]:

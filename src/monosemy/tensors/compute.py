@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 
@@ -50,7 +50,3 @@ class Compute:
         generator = torch.Generator(device="cpu")
         generator.manual_seed(int.from_bytes(digest[:8], "big") >> 1)
         return generator
-
-    def with_seed(self, seed: int) -> Compute:
-        """The same place with another root seed."""
-        return replace(self, seed=seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from monosemy.tensors.axes import Float, Int, Tensor
+from monosemy.tensors.axes import Float, Tensor
 
 
 def pre_activations(
@@ -15,18 +15,6 @@ def pre_activations(
 ) -> Float[Tensor, "token latent"]:
     """``W_enc (x - shift) + b_enc``."""
     return (x - shift) @ W_enc.T + b_enc
-
-
-def encode_at(
-    x: Float[Tensor, "token width"],
-    W_enc: Float[Tensor, "latent width"],
-    b_enc: Float[Tensor, "latent"],
-    shift: Float[Tensor, "width"],
-    rows: Int[Tensor, "active"],
-    indices: Int[Tensor, "active"],
-) -> Float[Tensor, "active"]:
-    """The pre-activations of the chosen (token, latent) pairs."""
-    return pre_activations(x, W_enc, b_enc, shift)[rows, indices]
 
 
 def decode(
