@@ -134,7 +134,16 @@ def test_going_on_without_the_saved_state_ends_elsewhere(
     assert flat_state(forgotten.state_dict()) != flat_state(whole)
 
 
-def test_a_second_request_acts_at_once():
+@pytest.fixture
+def restored_handlers():
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_second_request_acts_at_once(restored_handlers):
+    # A process started in the background may have been told to ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with stop_requests() as stopped:
         assert not stopped()
         os.kill(os.getpid(), signal.SIGINT)
