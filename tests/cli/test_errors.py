@@ -9,7 +9,9 @@ from monosemy.data.text import split_of
 from monosemy.foundation.errors import Interrupted
 
 VERBS = "demo, sites, specimen, capture, train, evaluate"
-KNOWN = "built in: demo, residual, relu; or FILE.toml, or FILE.py:FUNCTION"
+KNOWN = (
+    "built in: demo, residual, relu, jumprelu, gated, matryoshka; or FILE.toml, or FILE.py:FUNCTION"
+)
 
 
 def check_refused(said, message: str) -> None:
@@ -41,7 +43,7 @@ MISTAKES = {
     "range": ("train --set optim.learning_rate=-1", "learning_rate = -1.0; wanted more than 0"),
     "k": ("train --latents 8 --k 9", "k = 9 for 8 latents; wanted 1 <= k <= latents"),
     "k of the demo": ("demo --set latents=8", "k = 16 for 8 latents; wanted 1 <= k <= latents"),
-    "selection": ("train --selection topkk", "selection = 'topkk'; known: relu, topk, batchtopk"),
+    "selection": ("train --selection topkk", "selection = 'topkk'; known: relu, topk, batchtopk, "),
     "dtype": ("train --dtype float8", "dtype = 'float8'; known: float32, bfloat16, float16"),
     "device": ("train --device qpu", "unknown device 'qpu'"),
     "shape of the specimen": (

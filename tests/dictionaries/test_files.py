@@ -134,8 +134,10 @@ def test_whole_numbers_are_no_weights(folder):
 
 
 def test_an_unknown_architecture(folder):
-    _change(folder, architecture="gated")
-    assert _refusal(folder) == "unknown architecture 'gated'; known: jumprelu, standard, topk"
+    _change(folder, architecture="spline")
+    assert (
+        _refusal(folder) == "unknown architecture 'spline'; known: gated, jumprelu, standard, topk"
+    )
 
 
 @pytest.mark.parametrize("k", [None, 0, 11, 2.5, True])
@@ -148,13 +150,13 @@ def test_every_reason_is_given_at_once(folder):
     _change(
         folder,
         {"W_enc": torch.zeros(2, 2), "b_dec": None, "b_enc": torch.full((10,), float("nan"))},
-        architecture="gated",
+        architecture="spline",
         normalize_activations="layer_norm",
         apply_b_dec_to_input=False,
     )
     assert _refusal(folder) == (
         f"the dictionary in {folder} has 6 problems:\n"
-        "  - unknown architecture 'gated'; known: jumprelu, standard, topk\n"
+        "  - unknown architecture 'spline'; known: gated, jumprelu, standard, topk\n"
         "  - apply_b_dec_to_input = False, and only True is read\n"
         "  - normalize_activations = 'layer_norm', and only 'none' is read\n"
         "  - tensor W_enc has shape (2, 2), wanted (6, 10)\n"

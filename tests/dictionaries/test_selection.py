@@ -1,7 +1,5 @@
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from monosemy.dictionaries.flat import FlatDictionary
 from monosemy.dictionaries.selection import (
@@ -10,13 +8,20 @@ from monosemy.dictionaries.selection import (
     ReLU,
     SignedTopK,
     TopK,
-    batch_topk_mask,
     build_selection,
 )
 from monosemy.foundation.errors import UserError
 from monosemy.tensors import plain
+from monosemy.tensors.kernels import PreActivations
 
-PRE = torch.tensor([[0.5, -1.0, 2.0, 0.75], [-3.0, -2.0, -1.0, 0.25]])
+
+def of(pre):
+    """The question whose answer is `pre`, by an encoder of ones and zeros."""
+    return PreActivations(torch.eye(len(pre)), pre.T.contiguous(), torch.zeros(pre.shape[1]))
+
+
+ENTRIES = torch.tensor([[0.5, -1.0, 2.0, 0.75], [-3.0, -2.0, -1.0, 0.25]])
+PRE = of(ENTRIES)
 
 
 def test_by_hand():
@@ -28,55 +33,38 @@ def test_by_hand():
 
 def test_thresholds_are_strict_and_never_let_a_negative_entry_through():
     thresholds = torch.tensor([0.5, -5.0, 1.0, -5.0])
-    assert JumpReLU(thresholds).support(PRE).dense().tolist() == [[0, 0, 2, 0.75], [0, 0, 0, 0.25]]
+    jump = JumpReLU(thresholds).eval()
+    assert jump.support(PRE).dense().tolist() == [[0, 0, 2, 0.75], [0, 0, 0, 0.25]]
     selection = BatchTopK(1).eval()
     selection.threshold.fill_(0.75)
     assert selection.support(PRE).dense().tolist() == [[0, 0, 2, 0], [0, 0, 0, 0]]
 
 
-# --- the fast selection over a batch -------------------------------------------------------------
+@pytest.mark.parametrize("propose", [False, True])
+def test_a_batch_keeps_the_largest_whatever_the_batch_before_had(propose):
+    """Each batch's smallest entry is a guess for the next: too high, too low, or about right."""
+    selection = BatchTopK(3).train()
+    for scale in (1.0, 100.0, 0.01, 0.011, 1.0):
+        parts = _encoder(scale)
+        wanted = plain.keep_batch(*parts, 3 * 40)
+        found = selection.support(PreActivations(*parts, propose))
+        assert torch.equal(found.indices, wanted.indices)
+        assert torch.equal(found.offsets, wanted.offsets)
 
 
-def _matrix(tokens, latents, levels, seed):
-    """Entries with many ties where there are few levels."""
-    draw = torch.Generator().manual_seed(seed)
-    return torch.randint(-levels, levels + 1, (tokens, latents), generator=draw).float()
-
-
-@settings(max_examples=150, deadline=None)
-@given(
-    tokens=st.integers(1, 8),
-    latents=st.integers(1, 8),
-    k=st.integers(1, 8),
-    levels=st.sampled_from([1, 3, 1000]),
-    guess=st.sampled_from([0.0, 0.5, 2.0, 1e9]),
-    seed=st.integers(0, 10_000),
-)
-def test_the_fast_mask_keeps_what_its_plain_twin_keeps(tokens, latents, k, levels, guess, seed):
-    pre, count = _matrix(tokens, latents, levels, seed), min(k, latents) * tokens
-    fast = batch_topk_mask(pre, count, guess)
-    plainly = plain.batch_topk_mask(pre, count) & (pre > 0)
-    # Of equal entries either may be kept, so values are compared, not places.
-    assert torch.equal(pre[fast].sort().values, pre[plainly].sort().values)
-    if pre.unique().numel() == pre.numel():
-        assert torch.equal(fast, plainly)
-
-
-def test_without_ties_the_same_places_are_kept():
-    pre = torch.randn(16, 32, generator=torch.Generator().manual_seed(0))
-    wanted = plain.batch_topk_mask(pre, 64)
-    for guess in (0.0, 0.1, float(pre.flatten().topk(64).values.min()) - 1e-6, 50.0):
-        assert torch.equal(batch_topk_mask(pre, 64, guess), wanted)
-    assert not torch.equal(batch_topk_mask(pre, 63), wanted)
+def _encoder(scale=1.0):
+    draw = torch.Generator().manual_seed(0)
+    x, W, b = (torch.randn(shape, generator=draw) for shape in ((40, 8), (90, 8), (90,)))
+    return scale * x, W, scale * b
 
 
 def test_a_threshold_follows_the_smallest_entry_kept():
     selection = BatchTopK(1, momentum=0.9).train()
     selection.support(PRE)
     assert float(selection.threshold) == 0.75  # the first batch is taken as it is
-    selection.support(2 * PRE)
+    selection.support(of(2 * ENTRIES))
     assert float(selection.threshold) == pytest.approx(0.9 * 0.75 + 0.1 * 1.5)
-    selection.eval().support(5 * PRE)
+    selection.eval().support(of(5 * ENTRIES))
     assert float(selection.threshold) == pytest.approx(0.825)
 
 
@@ -112,10 +100,10 @@ def test_thresholds_must_be_as_many_as_latents():
 
 
 def test_selections_by_name():
-    assert isinstance(build_selection("relu", 5), ReLU)
-    assert build_selection("topk", 5).k == 5
-    assert build_selection("batchtopk", 5).k == 5
+    assert isinstance(build_selection("relu", 5, 9), ReLU)
+    assert build_selection("topk", 5, 9).k == 5
+    assert build_selection("batchtopk", 5, 9).k == 5
     with pytest.raises(
-        UserError, match="unknown selection 'softmax'; known: relu, topk, batchtopk"
+        UserError, match="unknown selection 'softmax'; known: relu, topk, batchtopk, jumprelu"
     ):
-        build_selection("softmax", 5)
+        build_selection("softmax", 5, 9)

@@ -54,6 +54,7 @@ class Rows:
 
     site = "invented"
     fingerprint = "invented"
+    waits_for = "input"
 
     def __init__(self, contexts: Contexts, values: torch.Tensor):
         self.contexts = contexts

@@ -83,7 +83,7 @@ def recipe(model_folder: Path, text_folder: Path) -> DictionaryRecipe:
         batch=32,
         block=128,
         checkpoint=5,
-        objective=ObjectiveConfig(l1=0.01, l1_warmup=30, aux=0.1, aux_k=2, dead_after=100),
+        objective=ObjectiveConfig(l1=0.01, warmup=30, aux=0.1, aux_k=2, dead_after=100),
         optim=OptimConfig(learning_rate=0.01),
     )
 

@@ -235,6 +235,6 @@ def test_an_unknown_recipe_is_refused_with_those_that_are():
     with pytest.raises(UserError) as caught:
         find_recipe("dmeo")
     assert str(caught.value) == (
-        "unknown recipe 'dmeo'; built in: demo, residual, relu; or FILE.toml, or FILE.py:FUNCTION"
-        "; did you mean 'demo'?"
+        "unknown recipe 'dmeo'; built in: demo, residual, relu, jumprelu, gated, matryoshka; "
+        "or FILE.toml, or FILE.py:FUNCTION; did you mean 'demo'?"
     )

@@ -6,9 +6,10 @@ from abc import ABC, abstractmethod
 
 from torch import nn
 
+from monosemy.dictionaries.selection import Selection
 from monosemy.foundation.errors import UserError
 from monosemy.tensors import kernels
-from monosemy.tensors.axes import Activations, Float, Latents, Tensor
+from monosemy.tensors.axes import Activations, Float, Int, Latents, Tensor
 from monosemy.tensors.codes import SparseCode
 
 
@@ -19,13 +20,21 @@ class Dictionary(nn.Module, ABC):
 
     Attributes
     ----------
+    W_enc, b_enc : the encoder, one row a latent; what is read off is decided by the class.
     W_dec : the directions, one row a latent.
     b_dec : what is decoded when no latent is active.
+    selection : which latents stay active.
+    propose : encode in bfloat16 first and decide in full precision among what could survive; not
+        a property of the dictionary but of how it is run, and no part of its file.
     metadata : where the dictionary comes from (model, site, ...); kept in its file.
     """
 
-    W_dec: Float[Tensor, "latent width"]
-    b_dec: Float[Tensor, "width"]
+    W_enc: nn.Parameter
+    b_enc: nn.Parameter
+    W_dec: nn.Parameter
+    b_dec: nn.Parameter
+    selection: Selection
+    propose: bool = False
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,6 +54,14 @@ class Dictionary(nn.Module, ABC):
     def code(self, x: Activations) -> SparseCode:
         """The sparse code of each token. Differentiable in the parameters."""
 
+    @abstractmethod
+    def rescale_(self, factor: float) -> Dictionary:
+        """Change units: afterwards it maps ``factor · x`` as it mapped ``x`` before. In place.
+
+        Latent activations change by the same factor, directions keep their lengths. This is how a
+        scaling of the input is folded away.
+        """
+
     def encode(self, x: Activations) -> Latents:
         """The code with its zeros written out."""
         return self.code(x).dense()
@@ -54,6 +71,22 @@ class Dictionary(nn.Module, ABC):
         if isinstance(code, SparseCode):
             return kernels.decode(code, self.W_dec, self.b_dec)
         return code @ self.W_dec + self.b_dec
+
+    def training_code(self, x: Activations) -> tuple[SparseCode, dict[str, Tensor]]:
+        """The code, and differentiable scalars that training may be asked to keep small, by name."""
+        return self.code(x), {}
+
+    def squared_error(
+        self, code: SparseCode, x: Activations
+    ) -> tuple[Float[Tensor, "token"], Activations]:
+        """``|x - decode(code)|²`` of each token, and what is left over, outside the gradient."""
+        return kernels.squared_error(code, self.W_dec, self.b_dec, x)
+
+    def nested_squared_error(
+        self, code: SparseCode, x: Activations, ends: Int[Tensor, "prefix"]
+    ) -> tuple[Float[Tensor, "token prefix"], Activations]:
+        """`squared_error` of each prefix of the latents that ends before ``ends[p]``."""
+        return kernels.nested_squared_error(code, self.W_dec, self.b_dec, x, ends)
 
     def forward(self, x: Activations) -> Activations:
         """The reconstruction of `x`."""

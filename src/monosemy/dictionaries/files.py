@@ -1,7 +1,8 @@
 """Save and load. The native form is the one that SAELens and what is built on it already read.
 
 A folder with ``cfg.json`` and ``sae_weights.safetensors`` (``W_enc`` (width, latent), ``W_dec``
-(latent, width), ``b_enc``, ``b_dec``, ``threshold`` for JumpReLU). BatchTopK is written in its
+(latent, width), ``b_enc``, ``b_dec``, ``threshold`` for JumpReLU; gated dictionaries have
+``b_gate``, ``r_mag`` and ``b_mag`` in the place of ``b_enc``). BatchTopK is written in its
 inference form, JumpReLU with one threshold for all latents.
 """
 
@@ -16,25 +17,29 @@ from safetensors import SafetensorError
 from safetensors.torch import load as parse_safetensors
 from safetensors.torch import save as format_safetensors
 
+from monosemy.dictionaries.base import Dictionary
 from monosemy.dictionaries.flat import FlatDictionary
+from monosemy.dictionaries.gated import GatedDictionary
 from monosemy.dictionaries.selection import BatchTopK, JumpReLU, ReLU, Selection, TopK
 from monosemy.foundation import storage
 from monosemy.foundation.errors import UserError, refuse
 from monosemy.tensors.axes import Tensor
 
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
+GATED = "gated"
 ARCHITECTURES = {
     "relu": "standard",
     "topk": "topk",
     "jumprelu": "jumprelu",
     "batchtopk": "jumprelu",
+    "gated": GATED,
 }
 
 
-def save(dictionary: FlatDictionary, folder: Path) -> None:
+def save(dictionary: Dictionary, folder: Path) -> None:
     """Write `dictionary` into `folder`, weights first, so that a folder with a config is whole."""
     folder = Path(folder)
-    kind = dictionary.selection.kind
+    kind = _kind(dictionary)
     if kind not in ARCHITECTURES:
         raise UserError(
             f"a dictionary with the selection {kind!r} has no form in this file format; "
@@ -44,7 +49,7 @@ def save(dictionary: FlatDictionary, folder: Path) -> None:
     storage.write_json(folder / CONFIG, _config(dictionary))
 
 
-def load(folder: str | Path) -> FlatDictionary:
+def load(folder: str | Path) -> Dictionary:
     """The dictionary in `folder`, in evaluation mode.
 
     Errors
@@ -60,36 +65,41 @@ def load(folder: str | Path) -> FlatDictionary:
         raise UserError(f"{folder / CONFIG} holds a {type(config).__name__}, wanted an object")
     tensors = _read_tensors(folder / WEIGHTS)
     refuse(_reasons(config, tensors), f"the dictionary in {folder}")
-    dictionary = FlatDictionary(
-        tensors["W_enc"].T.contiguous(),
-        tensors["b_enc"],
-        tensors["W_dec"],
-        tensors["b_dec"],
-        _selection(config, tensors),
-    )
+    dictionary = _built(config, tensors)
     dictionary.metadata = dict(config.get("metadata") or {})
     return dictionary.eval()
 
 
-def _tensors(dictionary: FlatDictionary) -> dict[str, Tensor]:
-    tensors = {
-        "W_enc": dictionary.W_enc.detach().T,
-        "b_enc": dictionary.b_enc.detach(),
-        "W_dec": dictionary.W_dec.detach(),
-        "b_dec": dictionary.b_dec.detach(),
-    }
+def _kind(dictionary: Dictionary) -> str:
+    return GATED if isinstance(dictionary, GatedDictionary) else dictionary.selection.kind
+
+
+def _built(config: dict[str, Any], tensors: dict[str, Tensor]) -> Dictionary:
+    W_enc = tensors["W_enc"].T.contiguous()
+    decoder = tensors["W_dec"], tensors["b_dec"]
+    if config["architecture"] == GATED:
+        biases = tensors["b_gate"], tensors["r_mag"], tensors["b_mag"]
+        return GatedDictionary(W_enc, *biases, *decoder)
+    return FlatDictionary(W_enc, tensors["b_enc"], *decoder, _selection(config, tensors))
+
+
+def _tensors(dictionary: Dictionary) -> dict[str, Tensor]:
+    tensors = {name: value.detach() for name, value in dictionary.named_parameters(recurse=False)}
+    tensors["W_enc"] = tensors["W_enc"].T
+    if isinstance(dictionary, GatedDictionary):
+        tensors["b_gate"] = tensors.pop("b_enc")
     selection = dictionary.selection
     if isinstance(selection, BatchTopK):
         tensors["threshold"] = selection.threshold.to(dictionary.W_dec).expand(dictionary.latents)
     if isinstance(selection, JumpReLU):
-        tensors["threshold"] = selection.threshold
+        tensors["threshold"] = selection.threshold.detach()
     return {name: tensor.cpu().contiguous().clone() for name, tensor in tensors.items()}
 
 
-def _config(dictionary: FlatDictionary) -> dict[str, Any]:
+def _config(dictionary: Dictionary) -> dict[str, Any]:
     selection = dictionary.selection
     config: dict[str, Any] = {
-        "architecture": ARCHITECTURES[selection.kind],
+        "architecture": ARCHITECTURES[_kind(dictionary)],
         "d_in": dictionary.width,
         "d_sae": dictionary.latents,
         "dtype": str(dictionary.W_dec.dtype).removeprefix("torch."),
@@ -99,7 +109,7 @@ def _config(dictionary: FlatDictionary) -> dict[str, Any]:
         "reshape_activations": "none",
         "metadata": {
             # What was loaded as JumpReLU may have been trained as something else.
-            "training_architecture": selection.kind,
+            "training_architecture": _kind(dictionary),
             **dictionary.metadata,
             "monosemy_version": metadata.version("monosemy"),
         },
@@ -182,6 +192,9 @@ def _wanted_shapes(config: dict[str, Any]) -> dict[str, tuple[int | None, ...]]:
     }
     if config.get("architecture") == "jumprelu":
         shapes["threshold"] = (latents,)
+    if config.get("architecture") == GATED:
+        del shapes["b_enc"]
+        shapes |= dict.fromkeys(("b_gate", "r_mag", "b_mag"), (latents,))
     return shapes
 
 

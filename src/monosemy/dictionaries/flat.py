@@ -8,9 +8,10 @@ from torch import nn
 from monosemy.dictionaries.base import Dictionary
 from monosemy.dictionaries.selection import Selection
 from monosemy.foundation.errors import refuse
-from monosemy.tensors import kernels, plain
+from monosemy.tensors import kernels
 from monosemy.tensors.axes import Activations, Float, Tensor
 from monosemy.tensors.codes import SparseCode
+from monosemy.tensors.kernels import PreActivations
 
 
 class FlatDictionary(Dictionary):
@@ -75,18 +76,25 @@ class FlatDictionary(Dictionary):
 
     def code(self, x: Activations) -> SparseCode:
         """See the class."""
-        encoder = (self.W_enc, self.b_enc, self.b_dec)
+        return self.selection.activate(self._linear(x))
+
+    def training_code(self, x: Activations) -> tuple[SparseCode, dict[str, Tensor]]:
+        """The code, and what training may be asked to keep small."""
+        linear = self._linear(x)
+        return self.selection.activate(linear), self.selection.penalties(linear, self.width)
+
+    def _linear(self, x: Activations) -> SparseCode:
+        """Pre-activations of the entries that survive."""
         with torch.no_grad():
-            support = self.selection.support(plain.pre_activations(x, *encoder))
-        return kernels.differentiable_values(support, x, *encoder)
+            shifted = x - self.b_dec
+            asked = PreActivations(shifted, self.W_enc, self.b_enc, self.propose)
+            support = self.selection.support(asked)
+        encoder = self.W_enc, self.b_enc, self.b_dec
+        return kernels.differentiable_values(support, x, *encoder, shifted)
 
     @torch.no_grad()
     def rescale_(self, factor: float) -> FlatDictionary:
-        """Change units: afterwards it maps ``factor · x`` as it mapped ``x`` before. In place.
-
-        Latent activations change by the same factor, directions keep their lengths. This is how a
-        scaling of the input is folded away.
-        """
+        """See `Dictionary`."""
         self.b_enc.mul_(factor)
         self.b_dec.mul_(factor)
         self.selection.rescale_(factor)

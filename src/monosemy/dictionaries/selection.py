@@ -1,19 +1,25 @@
 """Which latents stay active, given their pre-activations.
 
 Each selection is a function of the pre-activations alone and returns the surviving entries. The
-values are the pre-activations themselves, so the gradient of a surviving entry is one.
+values are the pre-activations themselves, so the gradient of a surviving entry is one. It is given
+the pre-activations as a question (`kernels.PreActivations`): most are never written down.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import nn
+from torch.autograd import Function
 
 from monosemy.foundation.errors import UserError
-from monosemy.tensors.axes import Float, Latents, Tensor
+from monosemy.tensors.axes import Float, Tensor
 from monosemy.tensors.codes import SparseCode
+from monosemy.tensors.kernels import PreActivations
+from monosemy.tensors.plain import largest_mask
+from monosemy.tensors.routes import kernels_for
 
 
 class Selection(nn.Module, ABC):
@@ -25,8 +31,20 @@ class Selection(nn.Module, ABC):
     """Active latents a token; 0 where the selection has no k."""
 
     @abstractmethod
-    def support(self, pre: Latents) -> SparseCode:
+    def support(self, pre: PreActivations) -> SparseCode:
         """The entries of `pre` that survive, outside the gradient."""
+
+    def activate(self, linear: SparseCode) -> SparseCode:
+        """Activations of the entries that survived, from their pre-activations."""
+        return linear
+
+    def penalties(self, linear: SparseCode, width: int) -> dict[str, Tensor]:
+        """What training may be asked to keep small, by name: ``l1 = mean sum_i f_i / sqrt(width)``.
+
+        (Bricken et al. 2023; the factor ``|W_dec[i]|`` of Anthropic's April 2024 update is one
+        where decoder rows have length one.)
+        """
+        return {"l1": linear.values.sum() / linear.tokens / width**0.5}
 
     def rescale_(self, factor: float) -> None:
         """Follow a change of units: pre-activations are `factor` times what they were."""
@@ -41,9 +59,9 @@ class ReLU(Selection):
 
     kind = "relu"
 
-    def support(self, pre: Latents) -> SparseCode:
+    def support(self, pre: PreActivations) -> SparseCode:
         """Entries above zero."""
-        return SparseCode.from_mask(pre > 0, pre)
+        return pre.above(torch.zeros_like(pre.b))
 
 
 class TopK(Selection):
@@ -55,10 +73,9 @@ class TopK(Selection):
         super().__init__()
         self.k = k
 
-    def support(self, pre: Latents) -> SparseCode:
-        """At most `k` entries a token; of equal entries torch.topk's choice."""
-        values, indices = pre.topk(self.k, dim=1, sorted=False)
-        return _from_rows(values, indices, values > 0, pre.shape[1])
+    def support(self, pre: PreActivations) -> SparseCode:
+        """At most `k` entries a token; of equal entries the lowest latent."""
+        return pre.largest(self.k)
 
     def refuse_for(self, latents: int) -> list[str]:
         """`k` must lie between 1 and the number of latents."""
@@ -70,11 +87,10 @@ class SignedTopK(TopK):
 
     kind = "signed_topk"
 
-    def support(self, pre: Latents) -> SparseCode:
+    def support(self, pre: PreActivations) -> SparseCode:
         """Exactly `k` entries a token, but for zeros."""
-        indices = pre.abs().topk(self.k, dim=1, sorted=False).indices
-        values = pre.gather(1, indices)
-        return _from_rows(values, indices, values != 0, pre.shape[1])
+        full = pre.full()
+        return SparseCode.from_mask(largest_mask(full.abs(), self.k) & (full != 0), full)
 
 
 class BatchTopK(Selection):
@@ -92,17 +108,21 @@ class BatchTopK(Selection):
         super().__init__()
         self.k = k
         self.momentum = momentum
+        self._least = 0.0  # of the last batch: a guess that saves time and changes nothing
         # float64: a running mean in float32 stops moving at the momentum's rounding error.
         self.register_buffer("threshold", torch.zeros((), dtype=torch.float64))
 
-    def support(self, pre: Latents) -> SparseCode:
+    def support(self, pre: PreActivations) -> SparseCode:
         """While training ``k · tokens`` entries, fewer where fewer are positive."""
         if not self.training:
-            return SparseCode.from_mask(pre > self.threshold.to(pre.dtype), pre)
-        mask = batch_topk_mask(pre, self.k * len(pre), guess=0.8 * float(self.threshold))
-        code = SparseCode.from_mask(mask, pre)
+            return pre.above(self.threshold.to(pre.b.dtype).expand_as(pre.b))
+        # Far below what a batch's smallest entry moves by from one batch to the next.
+        guess = 0.9 * (self._least or float(self.threshold))
+        code = pre.batch_largest(self.k * len(pre.x), guess)
         if len(code.values):
-            self._follow(code.values.min())
+            least = code.values.min()
+            self._least = float(least)
+            self._follow(least)
         return code
 
     def _follow(self, smallest: Tensor) -> None:
@@ -112,6 +132,7 @@ class BatchTopK(Selection):
     def rescale_(self, factor: float) -> None:
         """The threshold is in the units of the pre-activations."""
         self.threshold.mul_(factor)
+        self._least = 0.0
 
     def refuse_for(self, latents: int) -> list[str]:
         """`k` must lie between 1 and the number of latents."""
@@ -119,22 +140,48 @@ class BatchTopK(Selection):
 
 
 class JumpReLU(Selection):
-    """``f = max(pre, 0) · [pre > threshold]``, a threshold a latent (Rajamanoharan et al. 2024)."""
+    """``f = pre · [pre > threshold]``, a threshold a latent (Rajamanoharan et al. 2024).
+
+    The threshold learns by straight-through gradients (arXiv:2407.14435), with the rectangle
+    ``K(u) = [|u| < 1/2]`` of width ``bandwidth``:
+    ``df/dthreshold = -threshold/bandwidth K((pre - threshold)/bandwidth)``, and for the number of
+    active latents ``-1/bandwidth K(...)``. While training the code therefore holds entries inside
+    the rectangle below the threshold too, with the value zero.
+
+    Parameters
+    ----------
+    threshold : where each latent begins, at least 0.
+    bandwidth : width of the rectangle, in the units of the pre-activations.
+    """
 
     kind = "jumprelu"
-    threshold: Float[Tensor, "latent"]
 
-    def __init__(self, threshold: Float[Tensor, "latent"]):
+    def __init__(self, threshold: Float[Tensor, "latent"], bandwidth: float = 0.1):
         super().__init__()
-        self.register_buffer("threshold", threshold.detach().clone())
+        self.threshold = nn.Parameter(threshold.detach().clone())
+        self.bandwidth = bandwidth
 
-    def support(self, pre: Latents) -> SparseCode:
-        """Positive entries strictly above their latent's threshold."""
-        return SparseCode.from_mask(pre > self.threshold.to(pre.dtype).clamp_min(0), pre)
+    def support(self, pre: PreActivations) -> SparseCode:
+        """Positive entries strictly above their latent's threshold, and the rectangle's below."""
+        least = self.threshold.to(pre.b.dtype).clamp_min(0)
+        return pre.above((least - self.bandwidth / 2).clamp_min(0) if self.training else least)
+
+    def activate(self, linear: SparseCode) -> SparseCode:
+        """Zero at and below the threshold."""
+        if not self.training:
+            return linear
+        return linear.with_values(
+            _Jump.apply(linear.values, self.threshold, linear, self.bandwidth)
+        )
+
+    def penalties(self, linear: SparseCode, width: int) -> dict[str, Tensor]:
+        """The mean number of active latents a token."""
+        return {"l0": _Count.apply(linear.values.detach(), self.threshold, linear, self.bandwidth)}
 
     def rescale_(self, factor: float) -> None:
         """The thresholds are in the units of the pre-activations."""
-        self.threshold.mul_(factor)
+        self.threshold.data.mul_(factor)
+        self.bandwidth *= factor
 
     def refuse_for(self, latents: int) -> list[str]:
         """One threshold a latent."""
@@ -143,11 +190,53 @@ class JumpReLU(Selection):
         return [f"{len(self.threshold):,} thresholds for {latents:,} latents; wanted one each"]
 
 
-SELECTIONS = ("relu", "topk", "batchtopk")
+class _Jump(Function):
+    @staticmethod
+    def forward(
+        ctx: Any, values: Tensor, threshold: Tensor, code: SparseCode, bandwidth: float
+    ) -> Tensor:
+        least = threshold[code.indices]
+        active = values > least.clamp_min(0)
+        ctx.save_for_backward(active, _inside(values, least, bandwidth) * least / -bandwidth)
+        ctx.code = code
+        return values * active
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (grad,) = gradients
+        active, slope = ctx.saved_tensors
+        summed = kernels_for(grad).sum_by_latent(ctx.code.with_values(slope * grad))
+        return grad * active, summed, None, None
+
+
+class _Count(Function):
+    @staticmethod
+    def forward(
+        ctx: Any, values: Tensor, threshold: Tensor, code: SparseCode, bandwidth: float
+    ) -> Tensor:
+        least = threshold[code.indices]
+        ctx.save_for_backward(_inside(values, least, bandwidth) / (-bandwidth * code.tokens))
+        ctx.code = code
+        return (values > least.clamp_min(0)).sum().to(values.dtype) / code.tokens
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (grad,) = gradients
+        (slope,) = ctx.saved_tensors
+        summed = kernels_for(slope).sum_by_latent(ctx.code.with_values(slope * grad))
+        return None, summed, None, None
+
+
+def _inside(values: Tensor, least: Tensor, bandwidth: float) -> Tensor:
+    return ((values - least).abs() < bandwidth / 2).to(values.dtype)
+
+
+SELECTIONS = ("relu", "topk", "batchtopk", "jumprelu")
 """Selections that can be trained."""
+_FIRST_THRESHOLD = 0.1
 
 
-def build_selection(kind: str, k: int) -> Selection:
+def build_selection(kind: str, k: int, latents: int) -> Selection:
     """The selection called `kind`; `k` is read where the kind has one."""
     if kind == "relu":
         return ReLU()
@@ -155,32 +244,9 @@ def build_selection(kind: str, k: int) -> Selection:
         return TopK(k)
     if kind == "batchtopk":
         return BatchTopK(k)
+    if kind == "jumprelu":
+        return JumpReLU(torch.full((latents,), _FIRST_THRESHOLD))
     raise UserError(f"unknown selection {kind!r}; known: {', '.join(SELECTIONS)}")
-
-
-def batch_topk_mask(pre: Latents, count: int, guess: float = 0.0) -> Tensor:
-    """Where the `count` largest positive entries of `pre` are.
-
-    Sorting every entry costs more than the encoder's product. Entries above `guess` are sorted
-    alone where there are enough of them, which gives the same answer: none of the rest can be
-    among the largest.
-    """
-    flat = pre.flatten()
-    candidates = (flat > max(guess, 0.0)).nonzero().squeeze(1)
-    if len(candidates) < count and guess > 0:
-        candidates = (flat > 0).nonzero().squeeze(1)
-    if len(candidates) > count:
-        best = flat[candidates].topk(count, sorted=False).indices
-        candidates = candidates[best]
-    mask = torch.zeros_like(flat, dtype=torch.bool)
-    mask[candidates] = True
-    return mask.view_as(pre)
-
-
-def _from_rows(values: Tensor, indices: Tensor, kept: Tensor, latents: int) -> SparseCode:
-    counts = kept.sum(1)
-    bounds = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-    return SparseCode(bounds, indices[kept], values[kept], latents)
 
 
 def _k_reasons(k: int, latents: int) -> list[str]:

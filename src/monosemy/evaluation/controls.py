@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from monosemy.dictionaries import baselines
-from monosemy.dictionaries.flat import FlatDictionary
+from monosemy.dictionaries.base import Dictionary
 from monosemy.foundation.errors import UserError
 from monosemy.tensors.axes import Activations
 from monosemy.tensors.compute import Compute
@@ -11,7 +11,7 @@ from monosemy.tensors.compute import Compute
 
 def controls_at(
     rows: Activations, l0: float, latents: int, compute: Compute
-) -> dict[str, FlatDictionary]:
+) -> dict[str, Dictionary]:
     """Neurons, principal components and random directions at equal L0.
 
     Parameters

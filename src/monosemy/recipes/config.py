@@ -145,8 +145,10 @@ def _read(value: Any, hint: Any) -> Any:
 
 def _read_one(value: Any, hint: Any) -> Any:
     if typing.get_origin(hint) is tuple:
-        parts = value.split(",") if isinstance(value, str) else list(value)
+        parts = [p for p in value.split(",") if p] if isinstance(value, str) else list(value)
         inner = typing.get_args(hint)
+        if inner[-1] is Ellipsis:  # as many as there are
+            inner = inner[:1] * len(parts)
         if len(parts) != len(inner):
             raise ValueError
         return tuple(_read_one(part, one) for part, one in zip(parts, inner, strict=True))
@@ -182,6 +184,8 @@ def _spell(hint: Any) -> str:
     if isinstance(hint, types.UnionType):
         return " or ".join(map(_spell, typing.get_args(hint)))
     if typing.get_origin(hint) is tuple:
-        return f"{len(typing.get_args(hint))} values, as in 0.9,0.999"
+        inner = typing.get_args(hint)
+        some = "" if inner[-1] is Ellipsis else f"{len(inner)} "
+        return f"{some}values, as in 0.9,0.999"
     names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
     return names.get(hint, "none")

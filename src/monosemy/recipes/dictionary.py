@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,10 @@ from monosemy.data.streams import ActivationStream, Source
 from monosemy.data.text import Corpus, open_corpus
 from monosemy.data.tokens import Contexts, Packing, pack
 from monosemy.dictionaries import files
+from monosemy.dictionaries.base import Dictionary
+from monosemy.dictionaries.files import GATED
 from monosemy.dictionaries.flat import FlatDictionary, random_unit_rows
+from monosemy.dictionaries.gated import GatedDictionary
 from monosemy.dictionaries.selection import SELECTIONS, build_selection
 from monosemy.foundation import storage
 from monosemy.foundation.errors import UserError, nearest, refuse
@@ -21,8 +24,10 @@ from monosemy.foundation.progress import SILENT, Progress
 from monosemy.models.loading import LoadedModel, load, reinitialised
 from monosemy.models.sites import Site, resolve
 from monosemy.recipes import config
-from monosemy.tensors.axes import Activations
+from monosemy.recipes.memory import Reading, keep_within
+from monosemy.tensors.axes import Activations, Tensor
 from monosemy.tensors.compute import DTYPES, Compute
+from monosemy.tensors.routes import multiplies_bfloat16
 from monosemy.training.journal import Journal
 from monosemy.training.loop import Rhythm, Training, fit
 from monosemy.training.objectives import LearnDictionary, ObjectiveConfig
@@ -32,6 +37,7 @@ from monosemy.training.threshold import settle_threshold
 
 # Rows that the start looks at: enough for a mean in every direction, a moment to compute.
 START_ROWS = 16_384
+PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ class DictionaryRecipe:
     latents: int = 4096
     """Size of the dictionary."""
     selection: str = "batchtopk"
-    """Which latents stay active: ``relu``, ``topk`` or ``batchtopk``."""
+    """Which latents stay active: ``relu``, ``topk``, ``batchtopk``, ``jumprelu`` or ``gated``."""
     k: int = 16
     """Active latents a token, where the selection has a k."""
     batch: int = 256
@@ -80,6 +86,12 @@ class DictionaryRecipe:
     """Where tensors live."""
     dtype: str = "float32"
     """Precision in which the model is read."""
+    precision: str = "auto"
+    """How the dictionary finds what could be active: ``float32``, or ``bfloat16`` proposes and
+    float32 decides; ``auto`` takes bfloat16 where the device multiplies it faster."""
+    memory: int | None = None
+    """MiB that the run may take: refused before it starts where more are expected. ``none`` does not
+    look. Decides nothing else, so a run may go on with another value."""
 
     @property
     def steps(self) -> int:
@@ -102,10 +114,30 @@ def residual() -> DictionaryRecipe:
     return DictionaryRecipe(site="blocks.0.hook_resid_post", latents=2048, selection="topk", k=16)
 
 
+def jumprelu() -> DictionaryRecipe:
+    """A threshold a latent, learned by straight-through gradients under an L0 penalty."""
+    return DictionaryRecipe(
+        selection="jumprelu", objective=ObjectiveConfig(l0=0.003, warmup=400, aux=0.0)
+    )
+
+
+def gated() -> DictionaryRecipe:
+    """A gate for which latents are active, magnitudes for how much, an L1 penalty on the gate."""
+    return DictionaryRecipe(
+        selection="gated", objective=ObjectiveConfig(l1=0.12, warmup=400, aux=0.0)
+    )
+
+
+def matryoshka() -> DictionaryRecipe:
+    """The demo's dictionary with nested prefixes that each reconstruct alone."""
+    shares = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
+    return DictionaryRecipe(objective=ObjectiveConfig(k_start=64, prefixes=shares))
+
+
 def relu() -> DictionaryRecipe:
     """The ReLU dictionary of "Towards Monosemanticity": an L1 penalty instead of a k."""
     return DictionaryRecipe(
-        selection="relu", objective=ObjectiveConfig(l1=0.12, l1_warmup=200, aux=0.0)
+        selection="relu", objective=ObjectiveConfig(l1=0.12, warmup=200, aux=0.0)
     )
 
 
@@ -113,6 +145,9 @@ RECIPES: dict[str, Callable[[], DictionaryRecipe]] = {
     "demo": demo,
     "residual": residual,
     "relu": relu,
+    "jumprelu": jumprelu,
+    "gated": gated,
+    "matryoshka": matryoshka,
 }
 
 
@@ -150,7 +185,8 @@ def check(recipe: DictionaryRecipe) -> None:
         if getattr(recipe, name) < 1
     ]
     for name, known in (
-        ("selection", SELECTIONS),
+        ("selection", (*SELECTIONS, GATED)),
+        ("precision", PRECISIONS),
         ("centre", CENTRES),
         ("directions", DIRECTIONS),
         ("dtype", tuple(DTYPES)),
@@ -159,7 +195,10 @@ def check(recipe: DictionaryRecipe) -> None:
         if value not in known:
             reasons.append(f"{name} = {value!r}; known: {', '.join(known)}{nearest(value, known)}")
     if recipe.selection in SELECTIONS and recipe.latents >= 1:
-        reasons += build_selection(recipe.selection, recipe.k).refuse_for(recipe.latents)
+        selection = build_selection(recipe.selection, recipe.k, recipe.latents)
+        reasons += selection.refuse_for(recipe.latents)
+    if recipe.memory is not None and recipe.memory < 1:
+        reasons.append(f"memory = {recipe.memory}; wanted at least 1 (MiB), or none")
     if 1 <= recipe.tokens < recipe.batch:
         reasons.append(f"batch = {recipe.batch:,} is larger than tokens = {recipe.tokens:,}")
     refuse(reasons, "this recipe")
@@ -191,20 +230,24 @@ def open_source(recipe: DictionaryRecipe, progress: Progress = SILENT) -> Source
     """Activations of the training text: from shards where the recipe names them, else live."""
     if recipe.shards is not None:
         check(recipe)
-        return open_shards(recipe.shards, recipe.site)
+        source = open_shards(recipe.shards, recipe.site)
+        keep_within(recipe, Reading.of_shards(source, START_ROWS))
+        return source
     setting = open_setting(recipe, "train", progress=progress)
+    place, tokens = (setting.loaded, setting.site, setting.corpus), setting.contexts.tokens
+    keep_within(recipe, Reading.of_model(*place, tokens, START_ROWS))
     return LiveSource(setting.loaded, setting.site, setting.contexts)
 
 
 def train_dictionary(
     recipe: DictionaryRecipe, out: str | Path, progress: Progress = SILENT
-) -> FlatDictionary:
+) -> Dictionary:
     """The main road: open the source, look at it, learn, write ``out/dictionary``.
 
     Run again with the same recipe it goes on from the last checkpoint; a finished run is read back.
     """
     out, source = Path(out), open_source(recipe, progress)
-    journal = Journal(out, asdict(recipe) | {"source": source.fingerprint})
+    journal = Journal(out, asdict(replace(recipe, memory=None)) | {"source": source.fingerprint})
     stream = ActivationStream(source, recipe.batch, recipe.compute, recipe.epochs, recipe.block)
     rows = stream.first_rows(START_ROWS)
     start = look(rows, recipe.centre)
@@ -228,15 +271,25 @@ def train_dictionary(
 def begin(recipe: DictionaryRecipe, rows: Activations, start: Start, steps: int) -> LearnDictionary:
     """The dictionary as it stands before the first step, in the scaled units of `start`."""
     compute = recipe.compute
-    selection = build_selection(recipe.selection, recipe.k)
     draw = compute.generator("dictionary weights")
     if recipe.directions == "data":
         directions = sample_directions(rows - start.centre, recipe.latents, draw)
     else:
         directions = random_unit_rows(recipe.latents, rows.shape[1], draw)
-    dictionary = FlatDictionary.tied(directions, start.centre * start.scale, selection)
+    dictionary = _tied(recipe, directions, start.centre * start.scale)
     dictionary = dictionary.to(compute.device).train()
+    bfloat16_pays = multiplies_bfloat16(dictionary.W_enc.device.type)
+    dictionary.propose = {"auto": bfloat16_pays}.get(
+        recipe.precision, recipe.precision == "bfloat16"
+    )
     return LearnDictionary(dictionary, start, recipe.objective, steps)
+
+
+def _tied(recipe: DictionaryRecipe, directions: Activations, b_dec: Tensor) -> Dictionary:
+    if recipe.selection == GATED:
+        return GatedDictionary.tied(directions, b_dec)
+    selection = build_selection(recipe.selection, recipe.k, recipe.latents)
+    return FlatDictionary.tied(directions, b_dec, selection)
 
 
 def describe(recipe: DictionaryRecipe, start: Start, tokens: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import torch
 
 from monosemy.data.capture import LiveSource
 from monosemy.dictionaries import files
-from monosemy.dictionaries.flat import FlatDictionary
+from monosemy.dictionaries.base import Dictionary
 from monosemy.evaluation.controls import controls_at
 from monosemy.evaluation.measure import Measurement, measure
 from monosemy.foundation.errors import UserError
@@ -55,7 +55,7 @@ class Evaluation:
     """
 
     recipe: DictionaryRecipe
-    dictionary: FlatDictionary
+    dictionary: Dictionary
     heldout: Setting
     measured: Measurement
     controls: dict[str, Measurement]
@@ -102,7 +102,7 @@ def evaluate(
 
 
 def evaluate_dictionary(
-    dictionary: FlatDictionary, recipe: DictionaryRecipe, tokens: int = HELDOUT_TOKENS,
+    dictionary: Dictionary, recipe: DictionaryRecipe, tokens: int = HELDOUT_TOKENS,
     progress: Progress = SILENT,
 ) -> Evaluation:  # fmt: skip
     """Measure any dictionary in the place and on the text that `recipe` names.
@@ -118,7 +118,7 @@ def evaluate_dictionary(
 
 
 @torch.no_grad()
-def _l0(dictionary: FlatDictionary, setting: Setting) -> float:
+def _l0(dictionary: Dictionary, setting: Setting) -> float:
     """Mean active latents a token, on the beginning of the text that is measured."""
     source = LiveSource(setting.loaded, setting.site, setting.contexts)
     rows = source.rows(0, min(L0_TOKENS, source.tokens)).float()
@@ -136,7 +136,7 @@ def training_rows(
 
 def _measure(
     heldout: Setting,
-    dictionaries: Mapping[str, FlatDictionary],
+    dictionaries: Mapping[str, Dictionary],
     rows: Activations,
     recipe: DictionaryRecipe,
     progress: Progress,
@@ -204,7 +204,7 @@ def describe_setting(recipe: DictionaryRecipe, heldout: Setting) -> dict[str, An
     }
 
 
-def describe_dictionary(recipe: DictionaryRecipe, dictionary: FlatDictionary) -> dict[str, Any]:
+def describe_dictionary(recipe: DictionaryRecipe, dictionary: Dictionary) -> dict[str, Any]:
     """The ``dictionary`` of a report."""
     return {
         "architecture": recipe.selection,

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import nn
 
-from monosemy.dictionaries.flat import FlatDictionary
+from monosemy.dictionaries.base import Dictionary
 from monosemy.foundation.errors import refuse
+from monosemy.tensors import workers
 from monosemy.tensors.axes import Activations, Float, Int, Tensor
 from monosemy.tensors.codes import SparseCode
+from monosemy.tensors.rows import RowGradient
 from monosemy.training.loop import Readings
 from monosemy.training.revival import Firing, auxiliary_loss
 from monosemy.training.start import Start
@@ -40,11 +44,9 @@ class NextToken:
         flat = logits[:, :-1].reshape(following.shape[0], -1).float()
         return nn.functional.cross_entropy(flat, following), {}
 
-    def before_update(self) -> None:
-        """The parameters are free."""
-
-    def after_update(self) -> None:
-        """The parameters are free."""
+    def at_work(self) -> AbstractContextManager[None]:
+        """torch's own loops use every thread."""
+        return nullcontext()
 
     def state_dict(self) -> dict[str, Any]:
         """The module's parameters."""
@@ -61,8 +63,12 @@ class ObjectiveConfig:
 
     l1: float = 0.0
     """Weight of the sparsity penalty (ReLU dictionaries need one)."""
-    l1_warmup: int = 0
-    """Steps over which the penalty climbs linearly to its weight."""
+    l0: float = 0.0
+    """Weight of the mean number of active latents (JumpReLU dictionaries need one)."""
+    warmup: int = 0
+    """Steps over which either penalty climbs linearly to its weight."""
+    prefixes: tuple[float, ...] = ()
+    """Shares of the latents that must reconstruct without the rest (Matryoshka); none for none."""
     k_start: int | None = None
     """Active latents a token at the first step, where the selection has a k; `None` starts at k."""
     k_fall: float = 0.5
@@ -75,33 +81,36 @@ class ObjectiveConfig:
     """A latent that was silent for this many tokens counts as dead."""
 
     def __post_init__(self) -> None:
-        least = {"l1": 0, "l1_warmup": 0, "k_start": 1, "k_fall": 0, "aux": 0, "aux_k": 1,
+        least = {"l1": 0, "l0": 0, "warmup": 0, "k_start": 1, "k_fall": 0, "aux": 0, "aux_k": 1,
                  "dead_after": 1}  # fmt: skip
         given = {name: getattr(self, name) for name in least}
-        refuse(
-            [
-                f"{name} = {given[name]}; wanted at least {lowest}"
-                for name, lowest in least.items()
-                if given[name] is not None and not lowest <= given[name] < math.inf
-            ],
-            "the objective's configuration",
-        )
+        reasons = [
+            f"{name} = {given[name]}; wanted at least {lowest}"
+            for name, lowest in least.items()
+            if given[name] is not None and not lowest <= given[name] < math.inf
+        ]
+        ends = (0.0, *self.prefixes)
+        rising = all(a < b for a, b in pairwise(ends))
+        if self.prefixes and not (rising and self.prefixes[-1] == 1):
+            reasons.append(f"prefixes = {self.prefixes}; wanted rising shares, the last of them 1")
+        refuse(reasons, "the objective's configuration")
 
 
 class LearnDictionary:
-    """``FVU + l1 · sparsity + aux · AuxK`` over the encode and decode of a dictionary.
+    """``FVU + l1 · L1 + l0 · L0 + aux · AuxK`` over the encode and decode of a dictionary.
 
     * ``FVU = mean |x - x̂|² / variance``: the fraction of variance unexplained, with the variance
       of the sample at the start, so that weights mean the same at every site;
-    * ``sparsity = mean over tokens of sum_i f_i |W_dec[i]| / sqrt(width)``
-      (Bricken et al. 2023; the norm as in Anthropic's April 2024 update);
+    * with ``prefixes``, the mean over nested prefixes of the latents of the FVU that each leaves
+      alone (Matryoshka: Bussmann et al. 2025, arXiv:2503.17547);
+    * L1, L0 and whatever else the dictionary's own training asks: see its `training_code`;
     * AuxK: see `revival.auxiliary_loss`.
 
     Where the selection has a k, it may begin larger and fall (``k_start``): every latent then gets
     gradient while directions are still to be found, and fewer die.
 
-    Decoder rows have length one: before an update the gradient along them is taken out, after it
-    they are scaled back.
+    Decoder rows have length one: an update takes out the gradient along them and scales them back
+    (`RowGradient.unit`). The gradients of both matrices live in row gradients.
 
     Parameters
     ----------
@@ -112,7 +121,7 @@ class LearnDictionary:
     """
 
     def __init__(
-        self, dictionary: FlatDictionary, start: Start, config: ObjectiveConfig, steps: int = 0
+        self, dictionary: Dictionary, start: Start, config: ObjectiveConfig, steps: int = 0
     ):
         self.module = dictionary
         self.k = dictionary.selection.k
@@ -123,23 +132,26 @@ class LearnDictionary:
         device = str(dictionary.W_dec.device)
         self.firing = Firing(dictionary.latents, config.dead_after, device)
         self.step = 0
+        ends = [max(round(share * dictionary.latents), 1) for share in config.prefixes]
+        self.ends = torch.tensor(ends, dtype=torch.int64, device=device)
+        RowGradient.attach(dictionary.W_enc)
+        RowGradient.attach(dictionary.W_dec, unit=True)
 
     def loss(self, batch: Activations) -> tuple[Float[Tensor, ""], Readings]:
         """See the class. Readings: fvu, l0, dead latents, and each further term that counts."""
         x = batch * self.scale
         if self.k:
             self.module.selection.k = self._k_now()
-        code = self.module.code(x)
-        residual = x - self.module.decode(code)
-        fvu = residual.square().sum(1).mean() / self.variance
+        code, terms = self.module.training_code(x)
+        total, fvu, residual = self._unexplained(code, x)
         self.firing.see(code)
         dead = self.firing.dead
-        total, readings = fvu, {"fvu": fvu.detach(), "dead": dead.sum()}
-        readings["l0"] = code.counts.float().mean()
-        if self.config.l1:
-            penalty = self._sparsity(code)
-            readings["sparsity"] = penalty.detach()
-            total = total + self._l1_now() * penalty
+        readings = {"fvu": fvu.detach(), "dead": dead.sum()}
+        readings["l0"] = (code.values.detach() > 0).sum() / code.tokens
+        for name, weight in self._weights_now().items():
+            if weight and name in terms:
+                readings.setdefault(name, terms[name].detach())
+                total = total + weight * terms[name]
         if self.config.aux and bool(dead.any()):
             k = self.config.aux_k or max(self.module.width // 2, 1)
             aux = auxiliary_loss(self.module, x, residual, dead.nonzero().squeeze(1), k)
@@ -148,30 +160,33 @@ class LearnDictionary:
         self.step += 1
         return total, readings
 
-    def _sparsity(self, code: SparseCode) -> Float[Tensor, ""]:
-        norms = self.module.W_dec.norm(dim=1)[code.indices]
-        return (code.values * norms).sum() / code.tokens / self.module.width**0.5
-
     def _k_now(self) -> int:
         begin = min(self.config.k_start or self.k, self.module.latents)
         more = max(begin - self.k, 0)
         share = self.step / max(self.config.k_fall * self.steps, 1)
         return self.k + round(more * max(1 - share, 0.0))
 
-    def _l1_now(self) -> float:
-        return self.config.l1 * min((self.step + 1) / max(self.config.l1_warmup, 1), 1.0)
+    def _weights_now(self) -> dict[str, float]:
+        climbed = min((self.step + 1) / max(self.config.warmup, 1), 1.0)
+        penalties = {"l1": self.config.l1 * climbed, "l0": self.config.l0 * climbed}
+        return penalties | {"gate": 1 / self.variance}
 
-    @torch.no_grad()
-    def before_update(self) -> None:
-        """``g <- g - <g, w> w`` for every decoder row ``w``: what is left turns it, not stretches."""
-        rows, gradient = self.module.W_dec, self.module.W_dec.grad
-        if gradient is not None:
-            gradient -= (gradient * rows).sum(1, keepdim=True) * rows
+    def _unexplained(
+        self, code: SparseCode, x: Activations
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""], Activations]:
+        """What is lowered, the FVU of the whole dictionary, and what it leaves over."""
+        if not self.config.prefixes:
+            error, residual = self.module.squared_error(code, x)
+            fvu = error.mean() / self.variance
+            return fvu, fvu, residual
+        errors, residual = self.module.nested_squared_error(code, x, self.ends)
+        fvus = errors.mean(0) / self.variance
+        return fvus.mean(), fvus[-1], residual
 
-    @torch.no_grad()
-    def after_update(self) -> None:
-        """Decoder rows back to length one."""
-        self.module.W_dec.div_(self.module.W_dec.norm(dim=1, keepdim=True).clamp_min(1e-12))
+    def at_work(self) -> AbstractContextManager[None]:
+        """The kernels bring threads of their own."""
+        on_processor = self.module.W_dec.device.type == "cpu"
+        return workers.undisturbed() if on_processor else nullcontext()
 
     def state_dict(self) -> dict[str, Any]:
         """Parameters, thresholds, silence counts, and the step that the warm-up has reached."""
@@ -187,7 +202,7 @@ class LearnDictionary:
         self.firing.silent.copy_(state["silent"])
         self.step = int(state["step"])
 
-    def result(self) -> FlatDictionary:
+    def result(self) -> Dictionary:
         """The dictionary in the activations' own units, in evaluation mode. Ends the training."""
         if self.k:
             self.module.selection.k = self.k

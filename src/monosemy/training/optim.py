@@ -11,6 +11,12 @@ import torch
 from torch import nn
 
 from monosemy.foundation.errors import refuse
+from monosemy.tensors.axes import Tensor
+from monosemy.tensors.routes import kernels_for
+from monosemy.tensors.rows import AdamSettings, RowGradient, gradient_of
+
+# torch's default.
+_EPS = 1e-8
 
 
 @dataclass(frozen=True)
@@ -63,40 +69,102 @@ def rate_at(step: int, steps: int, config: OptimConfig) -> float:
     return config.learning_rate * min(rising, 1.0, falling)
 
 
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """A parameter that carries a row gradient, and Adam's moments of it."""
+
+    parameter: nn.Parameter
+    gradient: RowGradient
+    mean: Tensor
+    variance: Tensor
+
+    @classmethod
+    def of(cls, parameter: nn.Parameter, gradient: RowGradient) -> _Rows:
+        return cls(parameter, gradient, *(torch.zeros_like(gradient.values) for _ in range(2)))
+
+    @property
+    def squared_norm(self) -> Tensor:
+        return kernels_for(self.mean).squared_norm(self.gradient)
+
+    def absorb(self) -> None:
+        """What came another way than through the kernels counts too."""
+        if self.parameter.grad is not None:
+            self.gradient.values.copy_(self.gradient.dense() + self.parameter.grad)
+            self.gradient.changed(slice(None))
+            self.parameter.grad = None
+
+
 class Optimiser:
-    """AdamW over named parameters; its state is exactly what a resumed run needs."""
+    """AdamW over parameters; its state is exactly what a resumed run needs.
+
+    A parameter that carries a `RowGradient` is updated in one pass: the gradient along unit rows
+    taken out, clipped, Adam, rows back to length one.
+    """
 
     def __init__(self, parameters: Iterable[nn.Parameter], config: OptimConfig, steps: int):
         self.config = config
         self.steps = steps
         chosen = [p for p in parameters if p.requires_grad]
+        carried = [(p, gradient_of(p)) for p in chosen]
+        self._rows = [_Rows.of(p, gradient) for p, gradient in carried if gradient is not None]
+        others = [p for p, gradient in carried if gradient is None]
         groups = [
-            {"params": [p for p in chosen if p.ndim >= 2], "weight_decay": config.weight_decay},
-            {"params": [p for p in chosen if p.ndim < 2], "weight_decay": 0.0},
+            {"params": [p for p in others if p.ndim >= 2], "weight_decay": config.weight_decay},
+            {"params": [p for p in others if p.ndim < 2], "weight_decay": 0.0},
         ]
         self.adam = torch.optim.AdamW(
             [group for group in groups if group["params"]],
             lr=config.learning_rate,
             betas=config.betas,
+            eps=_EPS,
             fused=True,
         )
 
+    @torch.no_grad()
     def step(self, step: int) -> dict[str, torch.Tensor]:
         """Apply the gradients of step `step` and clear them; returns readings for the journal."""
-        readings = {}
-        if self.config.clip:
-            everything = [p for group in self.adam.param_groups for p in group["params"]]
-            readings["gradient_norm"] = nn.utils.clip_grad_norm_(everything, self.config.clip)
+        for rows in self._rows:
+            rows.absorb()
+        readings, scale = self._clip()
+        rate = rate_at(step, self.steps, self.config)
         for group in self.adam.param_groups:
-            group["lr"] = rate_at(step, self.steps, self.config)
+            group["lr"] = rate
         self.adam.step()
         self.adam.zero_grad(set_to_none=True)
+        for rows in self._rows:
+            settings = AdamSettings(
+                rate=rate, betas=self.config.betas, eps=_EPS, decay=self.config.weight_decay,
+                step=step + 1, scale=scale,
+            )  # fmt: skip
+            moments = rows.mean, rows.variance
+            update = kernels_for(rows.mean).update_rows
+            update(rows.parameter.detach(), rows.gradient, *moments, settings)
         return readings
+
+    def _clip(self) -> tuple[dict[str, torch.Tensor], float | torch.Tensor]:
+        """Scale ordinary gradients to the largest norm allowed; the factor for the others."""
+        if not self.config.clip:
+            return {}, 1.0
+        grads = [p.grad for group in self.adam.param_groups for p in group["params"]]
+        grads = [grad for grad in grads if grad is not None]
+        squares = [grad.double().square().sum() for grad in grads]
+        squares += [rows.squared_norm for rows in self._rows]
+        norm = (
+            torch.stack(squares).sum().sqrt() if squares else torch.zeros((), dtype=torch.float64)
+        )
+        scale = (self.config.clip / (norm + 1e-6)).clamp(max=1.0)
+        for grad in grads:
+            grad.mul_(scale)
+        return {"gradient_norm": norm}, scale
 
     def state_dict(self) -> dict[str, Any]:
         """Adam's moments."""
-        return self.adam.state_dict()
+        rows = [{"mean": rows.mean, "variance": rows.variance} for rows in self._rows]
+        return {"adam": self.adam.state_dict(), "rows": rows}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up moments saved by `state_dict`."""
-        self.adam.load_state_dict(state)
+        self.adam.load_state_dict(state["adam"])
+        for rows, saved in zip(self._rows, state["rows"], strict=True):
+            rows.mean.copy_(saved["mean"])
+            rows.variance.copy_(saved["variance"])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from monosemy.dictionaries.flat import FlatDictionary
-from monosemy.tensors import plain
+from monosemy.dictionaries.base import Dictionary
+from monosemy.tensors import kernels
 from monosemy.tensors.axes import Activations, Bool, Float, Int, Tensor
 from monosemy.tensors.codes import SparseCode
 
@@ -28,8 +28,12 @@ class Firing:
         return self.silent >= self.window
 
 
+# The share of the encoder's product that AuxK's (there are five) may cost, each.
+_SHARE = 0.02
+
+
 def auxiliary_loss(
-    dictionary: FlatDictionary,
+    dictionary: Dictionary,
     x: Activations,
     residual: Activations,
     dead: Int[Tensor, "dead"],
@@ -39,12 +43,18 @@ def auxiliary_loss(
 
     ``mean |residual - f_dead W_dec[dead]|² / mean |residual|²``, where ``f_dead`` keeps the `k`
     largest positive pre-activations among the dead latents and the residual is a constant. Only
-    the dead rows are multiplied.
+    the dead rows are multiplied, and only so many tokens of the batch (its first, so a batch must
+    be shuffled) that the step stays cheap however many latents are dead: the mean over a random
+    part of a batch is an unbiased estimate of the mean over all of it.
     """
-    rows = dictionary.W_enc[dead], dictionary.b_enc[dead], dictionary.b_dec
-    pre = plain.pre_activations(x, *rows)
-    best, where = pre.topk(min(k, len(dead)), dim=1, sorted=False)
-    chosen = torch.zeros_like(pre).scatter(1, where, best.relu())
-    target = residual.detach()
-    error = (target - chosen @ dictionary.W_dec[dead]).square().mean()
+    tokens = max(1, min(len(x), round(_SHARE * len(x) * dictionary.latents / len(dead))))
+    x, target = x[:tokens], residual[:tokens].detach()
+    W_enc, b_enc = kernels.take_rows(dictionary.W_enc, dead), dictionary.b_enc[dead]
+    with torch.no_grad():
+        asked = kernels.PreActivations(x - dictionary.b_dec, W_enc, b_enc)
+        support = asked.largest(min(k, len(dead)))
+    code = kernels.differentiable_values(support, x, W_enc, b_enc, dictionary.b_dec)
+    nothing = torch.zeros_like(dictionary.b_dec)
+    guess = kernels.decode(code, kernels.take_rows(dictionary.W_dec, dead), nothing)
+    error = (target - guess).square().mean()
     return error / target.square().mean().clamp_min(torch.finfo(target.dtype).tiny)
