@@ -2,8 +2,9 @@
 
 Both read the same site of the same model for the same batch, in turns, without gradients and
 without a key-value cache; the median round of each counts. The plain pass computes what the model
-computes when it is called: every block and the logits. `body` is the plain pass with the head left
-off by hand, so that the gain from logits and the gain from stopping early can be told apart.
+computes when it is called, as transformers writes it: every block and the logits. `body` is the
+plain pass with the head left off by hand, so that the gain from logits and the gain from stopping
+early can be told apart.
 
     python benchmarks/capture.py [--contexts 16] [--rounds 5] [--json FILE]
 """
@@ -11,6 +12,7 @@ off by hand, so that the gain from logits and the gain from stopping early can b
 from __future__ import annotations
 
 import argparse
+import copy
 import os
 import platform
 import statistics
@@ -26,6 +28,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from monosemy.foundation.errors import UserError
 from monosemy.foundation.storage import write_json
 from monosemy.models import sites, tap
+from monosemy.models.fused import fuse
 from monosemy.models.loading import load, without_notices
 
 SPECIMEN_SITES = ("blocks.0.hook_resid_pre", "blocks.0.mlp.hook_post", "blocks.0.hook_resid_post")
@@ -77,8 +80,10 @@ def measure(name: str, model: GPT2LMHeadModel, site_name: str, contexts: int, ro
     site = sites.resolve(model, site_name)
     module = model.get_submodule(site.module)
     ids = torch.randint(2, model.config.vocab_size, (contexts, model.config.n_positions))
+    ready = copy.deepcopy(model)
+    fuse(ready)  # as `load` does to every model
     ways = {
-        "ours": lambda: tap.read(model, [site], ids),
+        "ours": lambda: tap.read(ready, [site], ids),
         "plain": lambda: plain(model, module, site.side, ids),
         "body": lambda: plain(model.base_model, module, site.side, ids),
     }
