@@ -1,9 +1,23 @@
 """Shared fixtures. Shapes in signatures are checked while testing, free while running."""
 
+import inspect
 from pathlib import Path
 
+import numba
 import pytest
 from jaxtyping import install_import_hook
+
+# The hook below wraps every function; numba can compile only what is inside the wrapper.
+_njit = numba.njit
+
+
+def _njit_unwrapped(*given, **options):
+    if given:
+        return _njit(*given, **options)
+    return lambda function: _njit(**options)(inspect.unwrap(function))
+
+
+numba.njit = _njit_unwrapped
 
 # Must come before the first import of the package. A whole number passes where a float is wanted,
 # as PEP 484 says.

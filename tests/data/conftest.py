@@ -64,6 +64,7 @@ class Counting:
     """A source whose row `i` is (i, 0, 0), so that every row can be told apart."""
 
     site = "counting"
+    waits_for = "input"
     width = 3
 
     def __init__(self, tokens: int, dtype: torch.dtype = torch.float64, name: str = "counting"):

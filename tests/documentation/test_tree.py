@@ -7,16 +7,21 @@ import pytest
 
 PACKAGE = Path("src") / "monosemy"
 # Modules without a test file of their own, and why.
+GPU = ("above", "entries", "largest", "rows", "tiles")
 VERBS = ("capture", "demo", "evaluate", "sites", "specimen", "train")
 EXCEPTIONS = {
     **{f"cli/{verb}.py": "tests/cli/test_verbs.py runs every verb" for verb in VERBS},
+    **{f"tensors/triton/{name}.py": "tests/tensors/triton_cases.py runs it" for name in GPU},
     "cli/options.py": "options of the verbs, which tests/cli/test_verbs.py runs",
     "data/documents.py": "a text and its name; tests/data/test_files.py reads them",
     "evaluation/tally.py": "what measure gathers; tests/evaluation/test_measure.py compares it",
     "__main__.py": "one line that calls the command line, which tests/cli runs",
     "models/families.py": "a table that tests/models/test_sites.py compares with real models",
+    "tensors/compiled/jit.py": "two lines of options; tests/tensors compares what they compile",
+    "tensors/compiled/sums.py": "tests/tensors/test_summing.py, one battery for every backend",
+    "tensors/portable.py": "tests/tensors/test_keeping.py and test_summing.py, with every backend",
     "tensors/axes.py": "names of axes only; every signature that uses them is checked in all tests",
-    "tensors/plain.py": "the twin that tests/tensors/test_kernels.py compares the kernels with",
+    "tensors/plain.py": "the twin that tests/tensors compares every backend with",
 }
 
 

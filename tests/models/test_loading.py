@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 from monosemy.foundation.errors import UserError
 from monosemy.models import loading, sites, tap
-from monosemy.models.loading import LoadedModel, load, reinitialised
+from monosemy.models.loading import LoadedModel, load, reinitialised, without_notices
 from monosemy.tensors.compute import Compute
 
 
@@ -257,6 +258,34 @@ def test_a_model_that_generates_nothing_is_refused(folder):
     assert refusal(folder).startswith(
         f"the model in {folder} cannot be opened as 'vit', a causal language model or an encoder: "
     )
+
+
+def test_notices_are_silent_until_the_last_thread_is_done():
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    inside, leave = threading.Event(), threading.Event()
+
+    def work():
+        with without_notices():
+            inside.set()
+            leave.wait()
+
+    thread = threading.Thread(target=work)
+    with without_notices():
+        thread.start()
+        inside.wait()
+    assert logging.get_verbosity() == logging.ERROR != before
+    leave.set()
+    thread.join()
+    assert logging.get_verbosity() == before
+
+
+def test_written_out_activations_are_replaced(folder):
+    rewrite(folder, activation_function="gelu_new")
+    for loaded in (load(folder), reinitialised(load(folder), 0)):
+        acts = {type(block.mlp.act) for block in loaded.model.transformer.h}
+        assert acts == {torch.nn.GELU}
 
 
 # --- the control that knows nothing --------------------------------------------------------------

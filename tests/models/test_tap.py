@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import threading
 
 import pytest
 import torch
@@ -211,6 +212,64 @@ def test_nothing_runs_after_the_last_site(gpt2, ids):
     with counting(gpt2) as ran:  # negative control: the plain model runs them all
         gpt2(ids)
     assert {"transformer.h.1", "transformer.ln_f", "lm_head"} <= set(ran)
+
+
+def test_no_family_runs_a_block_that_is_not_needed(model, ids):
+    wanted = place(model, "hook_resid_post", 0)
+    with counting(model) as ran:
+        tap.read(model, [wanted], ids)
+    second = block_path(model, 1)
+    assert ran
+    assert not [name for name in ran if name == second or name.startswith(second + ".")]
+    with counting(model) as ran:
+        tap.read(model, [place(model, "hook_resid_pre", 1)], ids)
+    assert [name for name in ran if name.startswith(second)] == [second]  # entered, and left
+
+
+def test_attention_is_one_operation_in_every_family(kind, model, ids, monkeypatch):
+    called, plain = [], torch.nn.functional.scaled_dot_product_attention
+    monkeypatch.setattr(
+        torch.nn.functional,
+        "scaled_dot_product_attention",
+        lambda *args, **options: called.append(options.get("attn_mask")) or plain(*args, **options),
+    )
+    everything(model, ids)
+    if kind == "gemma2":  # caps its scores, which that operation cannot
+        assert not called
+        return
+    assert called == [None, None]  # where all tokens count, no mask is made
+
+
+def test_threads_do_not_notice_each_other(gpt2, ids, other_ids):
+    """A stream may be read in one thread while a step runs, reads and edits the model in another."""
+    site = place(gpt2, "hook_resid_post")
+    wanted = tap.read(gpt2, [site], other_ids)[site.name]
+    plain = result(gpt2, ids)
+    turn, done, found = threading.Event(), threading.Event(), []
+
+    def run_and_read(*_):
+        """Called inside a forward pass of the other thread, when its hooks are in place."""
+
+        def work():
+            found.append(result(gpt2, ids))
+            found.append(tap.read(gpt2, [site], other_ids)[site.name])
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+
+    handle = gpt2.transformer.h[0].ln_1.register_forward_pre_hook(
+        lambda *_: None if turn.is_set() else (turn.set(), run_and_read(), done.set())[0]
+    )
+    try:
+        with tap.editing(gpt2, {site: lambda x: 2 * x}):
+            read = tap.read(gpt2, [site], ids)[site.name]
+    finally:
+        handle.remove()
+    assert done.is_set()
+    assert torch.equal(found[0], plain)  # neither edited nor stopped
+    assert torch.equal(found[1], wanted)
+    torch.testing.assert_close(read, 2 * tap.read(gpt2, [site], ids)[site.name])
 
 
 def test_the_order_asked_for_does_not_matter(gpt2, ids):

@@ -277,12 +277,12 @@ EFFECTS = {
 }
 NESTED = {
     "objective": {
-        "l1": 0.5, "l0": 0.5, "warmup": 3, "prefixes": (0.5, 1.0), "k_start": 8, "k_fall": 0.9, "aux": 5.0, "aux_k": 1,
-        "dead_after": 10**9,
+        "l1": 0.5, "l0": 0.5, "warmup": 3, "prefixes": (0.5, 1.0), "k_start": 8,
+        "k_fall": 0.9, "aux": 5.0, "aux_k": 1, "dead_after": 10**9,
     },
     "optim": {
         "learning_rate": 0.02, "warmup": 0.9, "decay": 0.9, "betas": (0.5, 0.9),
-        "weight_decay": 0.5, "clip": 1e-3,
+        "weight_decay": 0.5, "clip": 1e-3, "rows": "active",
     },
 }  # fmt: skip
 PATHS = ("model", "text", "shards")

@@ -11,11 +11,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from monosemy.tensors import compiled, plain, portable
+from monosemy.tensors.compiled import tiles
 
 VARIANTS = {
     "compiled": (compiled, torch.float32, {}),
     "compiled in float64": (compiled, torch.float64, {}),
     "compiled, proposing": (compiled, torch.float32, {"propose": True}),
+    "compiled in small tiles": (compiled, torch.float32, {}),
+    "proposing in small tiles": (compiled, torch.float32, {"propose": True}),
     "proposing in float64": (compiled, torch.float64, {"propose": True}),
     "portable": (portable, torch.float32, {}),
 }
@@ -58,7 +61,11 @@ def encoders(draw):
 def _run(variant, name, encoder, *rest):
     module, dtype, options = VARIANTS[variant]
     rest = [value.to(dtype) if isinstance(value, torch.Tensor) else value for value in rest]
-    code = getattr(module, name)(*(part.to(dtype) for part in encoder), *rest, **options)
+    with pytest.MonkeyPatch.context() as patch:
+        if "small tiles" in variant:
+            patch.setattr(tiles, "_ENTRIES", 64 * 7)
+            patch.setattr(tiles, "_ROWS", 7)
+        code = getattr(module, name)(*(part.to(dtype) for part in encoder), *rest, **options)
     assert code.values.dtype == dtype
     return code, getattr(plain, name)(*encoder, *rest)
 

@@ -24,6 +24,7 @@ class Rows:
     """A source that holds its activations."""
 
     site = "random rows"
+    waits_for = "input"
     fingerprint = "random rows"
     dtype = torch.float32
     width = WIDTH
@@ -55,8 +56,9 @@ def make_training(rows: torch.Tensor) -> Callable[..., Training]:
     ):
         compute = Compute(seed=3)
         draw = compute.generator("weights")
-        dictionary = FlatDictionary.random(WIDTH, LATENTS, build_selection(selection, 2), draw)
-        objective = ObjectiveConfig(l1=0.01, l1_warmup=15, aux=0.1, dead_after=64)
+        chosen = build_selection(selection, 2, LATENTS)
+        dictionary = FlatDictionary.random(WIDTH, LATENTS, chosen, draw)
+        objective = ObjectiveConfig(l1=0.01, warmup=15, aux=0.1, dead_after=64)
         program = LearnDictionary(dictionary.train(), look(rows), objective)
         optimiser = Optimiser(dictionary.parameters(), OptimConfig(learning_rate=0.02), steps)
         stream = ActivationStream(Rows(rows), 16, compute, epochs=None, block=64)

@@ -1,12 +1,14 @@
 """A run that was stopped, however, ends exactly where an uninterrupted one does."""
 
 import os
+import re
 import runpy
 import signal
 import subprocess
 import sys
 import textwrap
 import threading
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -24,6 +26,10 @@ class Stopping:
     def __init__(self, stream, after, act):
         self.stream, self.left, self.act = stream, after, act
         self.state_dict, self.load_state_dict = stream.state_dict, stream.load_state_dict
+
+    @property
+    def seconds(self):
+        return self.stream.seconds
 
     def __next__(self):
         self.left -= 1
@@ -47,7 +53,8 @@ def stopped_after(steps: int, training: Training, act) -> Training:
 
 def readings(journal: Journal) -> list[dict[str, float]]:
     """Logged lines without the clock's."""
-    return [{k: v for k, v in line.items() if k != "time"} for line in journal.metrics()]
+    ours = ("time", "tokens_per_second", "share_")
+    return [{k: v for k, v in line.items() if not k.startswith(ours)} for line in journal.metrics()]
 
 
 @pytest.fixture(params=["relu", "topk", "batchtopk"])
@@ -90,7 +97,8 @@ def test_the_state_that_is_compared_holds_all_that_changes(make_training, journa
     after = flat_state(training.state_dict())
     changed = {path.lstrip(".") for path in after if before.get(path) != after[path]}
     weights = {f"program.module.{name}" for name in ("W_enc", "b_enc", "W_dec", "b_dec")}
-    moments = {f"optimiser.state.{i}.{m}" for i in range(4) for m in ("exp_avg", "exp_avg_sq")}
+    moments = {f"optimiser.adam.state.{i}.{m}" for i in (0, 1) for m in ("exp_avg", "exp_avg_sq")}
+    moments |= {f"optimiser.rows.{i}.{m}" for i in (0, 1) for m in ("mean", "variance")}
     rest = {"program.module.selection.threshold", "program.silent", "program.step", "stream.dealt"}
     assert weights | moments | rest <= changed
 
@@ -185,8 +193,33 @@ def test_what_is_logged_and_when(make_training, journal):
     assert [line["step"] for line in lines] == [5, 10, 15, 20, 24], "every fifth, and the last"
     assert [line["step"] for line in lines if "heldout" in line] == [10, 20, 24]
     assert len(seen) == 3
-    assert {"loss", "fvu", "dead", "l0", "sparsity", "gradient_norm", "time"} <= set(lines[-1])
+    assert {"loss", "fvu", "dead", "l0", "l1", "gradient_norm", "time"} <= set(lines[-1])
     assert lines[-1]["loss"] < lines[0]["loss"]
+
+
+def test_how_fast_it_went_is_logged_and_said(make_training, journal):
+    notes = []
+
+    class Watcher:
+        @contextmanager
+        def task(self, description, total, unit=""):
+            class Task:
+                def advance(self, amount=1, note=""):
+                    notes.append(note)
+
+            yield Task()
+
+    fit(make_training(tokens_per_step=16), journal, Watcher())
+    for line in journal.metrics():
+        shares = {name: value for name, value in line.items() if name.startswith("share_")}
+        assert set(shares) == {f"share_{part}" for part in ("input", "buffer", "step", "other")}
+        assert sum(shares.values()) == pytest.approx(1, abs=1e-3)
+        assert line["share_step"] > line["share_input"]
+        assert line["tokens_per_second"] > 0
+    said = [note for note in notes if note]
+    assert re.fullmatch(r"loss [\d.]+ \((\w+ \d+ %(, )?)+\)", said[-1])
+    assert re.search(r"step \d+ %", said[-1])
+    assert all(re.fullmatch(r"loss [\d.]+", note) for note in said[:-1])
 
 
 class Sick:
@@ -251,7 +284,7 @@ SCRIPT = """
     from monosemy.training.start import look
 
     class Stream:
-        dealt, wait_at = 0, None
+        dealt, wait_at, seconds = 0, None, {}
         def __next__(self):
             self.dealt += 1
             if self.dealt == self.wait_at:

@@ -9,6 +9,8 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from monosemy.dictionaries.flat import FlatDictionary
 from monosemy.dictionaries.selection import ReLU, build_selection
 from monosemy.foundation.errors import UserError
+from monosemy.tensors.rows import gradient_of
+from monosemy.training import revival
 from monosemy.training.loop import advance_program
 from monosemy.training.objectives import LearnDictionary, NextToken, ObjectiveConfig
 from monosemy.training.optim import OptimConfig, Optimiser
@@ -16,6 +18,19 @@ from monosemy.training.start import Start, look
 
 WIDTH, LATENTS, K = 6, 20, 3
 DEAD = [2, 5, 11, 17]
+
+
+@pytest.fixture(autouse=True)
+def _every_token(monkeypatch):
+    """AuxK reads small batches whole, as it does large ones with few dead latents."""
+    monkeypatch.setattr(revival, "_SHARE", 1.0)
+
+
+def gradient_by_name(program) -> dict[str, torch.Tensor]:
+    """Of every parameter, wherever it is kept."""
+    carried = {name: gradient_of(p) for name, p in program.module.named_parameters()}
+    grads = {name: rows.dense() for name, rows in carried.items() if rows is not None}
+    return {n: grads.get(n, p.grad) for n, p in program.module.named_parameters()}
 
 
 @pytest.fixture
@@ -26,7 +41,7 @@ def batch() -> torch.Tensor:
 def made(kind="relu", scale=1.7, dtype=torch.float64, steps=2, **config) -> LearnDictionary:
     """A dictionary off its beginning: biases, decoder apart from encoder, four latents long dead."""
     draw = torch.Generator().manual_seed(0)
-    dictionary = FlatDictionary.random(WIDTH, LATENTS, build_selection(kind, K), draw)
+    dictionary = FlatDictionary.random(WIDTH, LATENTS, build_selection(kind, K, LATENTS), draw)
     with torch.no_grad():
         for parameter in dictionary.parameters():
             parameter.add_(0.2 * torch.randn(parameter.shape, generator=draw))
@@ -49,8 +64,8 @@ def dense_loss(program: LearnDictionary, batch: torch.Tensor, kept: torch.Tensor
     f = pre * kept
     residual = x - (f @ d.W_dec + d.b_dec)
     loss = residual.square().sum(1).mean() / program.variance
-    sparsity = (f * d.W_dec.norm(dim=1)).sum(1).mean() / WIDTH**0.5
-    loss = loss + config.l1 * min((program.step + 1) / max(config.l1_warmup, 1), 1) * sparsity
+    sparsity = f.sum(1).mean() / WIDTH**0.5
+    loss = loss + config.l1 * min((program.step + 1) / max(config.warmup, 1), 1) * sparsity
     dead = torch.zeros(LATENTS, dtype=torch.bool)
     dead[DEAD] = True
     best = pre.detach().masked_fill(~dead, -torch.inf).topk(config.aux_k or WIDTH // 2, dim=1)
@@ -80,7 +95,7 @@ def kept_by(kind: str, program: LearnDictionary, batch: torch.Tensor) -> torch.T
     [
         {"aux": 0.0},
         {"aux": 0.0, "l1": 0.3},
-        {"aux": 0.0, "l1": 0.3, "l1_warmup": 4},
+        {"aux": 0.0, "l1": 0.3, "warmup": 4},
         {"aux": 0.7},
         {"aux": 0.7, "aux_k": 1, "l1": 0.3},
     ],
@@ -94,11 +109,10 @@ def test_loss_and_gradients_equal_plain_dense_autograd(kind, config, batch):
     loss.backward()
     torch.testing.assert_close(loss, expected)
     assert int(readings["dead"]) == len(DEAD)
-    for (name, ours), theirs in zip(
-        program.module.named_parameters(), twin.module.parameters(), strict=True
-    ):
-        torch.testing.assert_close(ours.grad, theirs.grad, msg=lambda text, n=name: f"{n}: {text}")
-        assert float(ours.grad.detach().abs().max()) > 0
+    wanted = {name: parameter.grad for name, parameter in twin.module.named_parameters()}
+    for name, found in gradient_by_name(program).items():
+        torch.testing.assert_close(found, wanted[name], msg=lambda text, n=name: f"{n}: {text}")
+        assert float(found.abs().max()) > 0
 
 
 def test_the_comparison_above_can_fail(batch):
@@ -112,11 +126,9 @@ def test_dead_latents_learn_through_auxk_and_nobody_else_does(batch):
     without, with_aux = made("topk", aux=0.0), made("topk", aux=0.7, aux_k=len(DEAD))
     for program in (without, with_aux):
         program.loss(batch)[0].backward()
-    differs = {}
-    for (name, a), b in zip(
-        without.module.named_parameters(), with_aux.module.parameters(), strict=True
-    ):
-        change = (b.grad - a.grad).abs()
+    differs, before = {}, gradient_by_name(without)
+    for name, grad in gradient_by_name(with_aux).items():
+        change = (grad - before[name]).abs()
         differs[name] = (change.sum(1) if change.ndim == 2 else change) > 1e-12
     for name in ("W_enc", "b_enc", "W_dec"):
         assert differs[name].nonzero().flatten().tolist() == DEAD, name
@@ -124,27 +136,35 @@ def test_dead_latents_learn_through_auxk_and_nobody_else_does(batch):
 
 
 def test_the_penalty_climbs_to_its_weight(batch):
-    program = made("topk", l1=0.3, l1_warmup=4, aux=0.0)
+    program = made("topk", l1=0.3, warmup=4, aux=0.0)
     with torch.no_grad():
         plain = float(made("topk", aux=0.0).loss(batch)[0])
         terms = []
         for _ in range(6):
             loss, readings = program.loss(batch)
-            terms.append((float(loss) - plain) / float(readings["sparsity"]))
+            terms.append((float(loss) - plain) / float(readings["l1"]))
     assert terms == pytest.approx([0.075, 0.15, 0.225, 0.3, 0.3, 0.3])
 
 
 def test_the_gradient_turns_decoder_rows_and_does_not_stretch_them(batch):
-    program = made(l1=0.1)
-    program.loss(batch)[0].backward()
-    rows = program.module.W_dec.detach()
-    along = (program.module.W_dec.grad * rows).sum(1)
-    before = program.module.W_dec.grad.clone()
-    program.before_update()
-    after = program.module.W_dec.grad
-    assert float(along.abs().max()) > 1e-3, "there was something to take out"
-    torch.testing.assert_close((after * rows).sum(1), torch.zeros(LATENTS).double())
-    torch.testing.assert_close(after, before - along[:, None] * rows)
+    """What lies along a row changes neither the step nor the length that is clipped."""
+
+    def after(stretch: float) -> tuple[torch.Tensor, torch.Tensor]:
+        program = made(l1=0.1)
+        module, config = program.module, OptimConfig(learning_rate=0.1, clip=0.05)
+        optimiser = Optimiser(module.parameters(), config, 10)
+        program.loss(batch)[0].backward()
+        rows = gradient_of(module.W_dec)
+        rows.values.add_(stretch * module.W_dec.detach())
+        rows.changed(rows.touched)
+        norm = optimiser.step(0)["gradient_norm"]
+        return module.W_dec.detach(), norm
+
+    usual, norm = after(0.0)
+    for stretch in (-1.0, 100.0):
+        torch.testing.assert_close(after(stretch)[0], usual)
+        torch.testing.assert_close(after(stretch)[1], norm, rtol=1e-6, atol=0)
+    assert norm > 0.05, "it was clipped"
 
 
 def test_decoder_rows_keep_length_one_while_learning(batch):
@@ -158,8 +178,24 @@ def test_decoder_rows_keep_length_one_while_learning(batch):
     assert not torch.allclose(program.module.W_dec, begun, atol=0.01)
 
 
-def test_without_a_gradient_there_is_nothing_to_project():
-    made().before_update()
+def test_without_a_gradient_nothing_moves():
+    program = made()
+    optimiser = Optimiser(program.module.parameters(), OptimConfig(), 10)
+    before = [parameter.detach().clone() for parameter in program.module.parameters()]
+    optimiser.step(0)
+    for one, other in zip(program.module.parameters(), before, strict=True):
+        torch.testing.assert_close(one.detach(), other)
+
+
+def test_at_work_torch_keeps_to_one_thread_beside_the_kernels_own():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with made().at_work():
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("kind", ["relu", "topk", "batchtopk"])
@@ -208,17 +244,21 @@ def test_predicting_the_mean_leaves_all_the_variance():
     assert float(readings["l0"]) == 0
 
 
-EFFECTS = {"l1": 0.3, "l1_warmup": 50, "k_start": K + 3, "k_fall": 0.5, "aux": 0.9, "aux_k": 1,
-           "dead_after": 10**12}  # fmt: skip
+EFFECTS = {
+    "l1": 0.3, "l0": 0.3, "warmup": 50, "prefixes": (0.5, 1.0), "k_start": K + 3, "k_fall": 0.5,
+    "aux": 0.9, "aux_k": 1, "dead_after": 10**12,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(ObjectiveConfig)])
 def test_every_option_has_an_effect(name, batch):
-    base = ObjectiveConfig(0.1, 10, k_start=K + 2, k_fall=1.0, aux=0.5, aux_k=2, dead_after=10**6)
+    base = ObjectiveConfig(
+        l1=0.1, l0=0.1, warmup=10, k_start=K + 2, k_fall=1.0, aux=0.5, aux_k=2, dead_after=10**6
+    )
 
     def weights(config: ObjectiveConfig) -> list[torch.Tensor]:
         settings = {field.name: getattr(config, field.name) for field in fields(config)}
-        program = made("topk", **settings)
+        program = made("jumprelu" if name == "l0" else "topk", **settings)
         parameters = list(program.module.parameters())
         # Of one Adam step only the signs of the gradients show; of the second, more.
         optimiser = Optimiser(parameters, OptimConfig(learning_rate=0.01), 2)
@@ -256,7 +296,7 @@ def test_k_never_begins_above_the_number_of_latents_and_a_cut_run_ends_at_k(batc
 
 
 def test_a_saved_program_goes_on_bit_for_bit(batch):
-    first, second = made("batchtopk", l1=0.1, l1_warmup=5), made("batchtopk", l1=0.1, l1_warmup=5)
+    first, second = made("batchtopk", l1=0.1, warmup=5), made("batchtopk", l1=0.1, warmup=5)
     for _ in range(3):
         first.loss(batch)
     with torch.no_grad():
@@ -279,7 +319,7 @@ def test_settings_out_of_range_are_refused_all_at_once():
         "  - aux_k = 0; wanted at least 1",
         "  - dead_after = 0; wanted at least 1",
     ]
-    ObjectiveConfig(l1=0.0, l1_warmup=0, aux=0.0, aux_k=None, dead_after=1)
+    ObjectiveConfig(l1=0.0, warmup=0, aux=0.0, aux_k=None, dead_after=1)
 
 
 # --- next tokens ---------------------------------------------------------------------------------
@@ -324,5 +364,6 @@ def test_next_token_keeps_its_state(model):
     other.load_state_dict({"module": state})
     with torch.no_grad():
         assert torch.equal(other.loss(IDS)[0], NextToken(model).loss(IDS)[0])
-    other.before_update()
-    other.after_update()
+    threads = torch.get_num_threads()
+    with other.at_work():
+        assert torch.get_num_threads() == threads

@@ -1,8 +1,11 @@
+import copy
+
 import pytest
 import torch
 from torch import nn
 
 from monosemy.foundation.errors import UserError
+from monosemy.tensors.rows import RowGradient, gradient_of
 from monosemy.training.optim import OptimConfig, Optimiser, rate_at
 
 STEPS = 100
@@ -121,7 +124,7 @@ def test_the_reading_is_the_length_before_clipping():
     for parameter, gradient in zip(parameters, gradients(0), strict=True):
         parameter.grad = gradient
     length = torch.cat([gradient.flatten() for gradient in gradients(0)]).norm()
-    torch.testing.assert_close(optimiser.step(0)["gradient_norm"], length)
+    torch.testing.assert_close(optimiser.step(0)["gradient_norm"], length.double())
     assert made(clip=0.0)[1].config.clip == 0
 
 
@@ -159,6 +162,157 @@ def test_frozen_parameters_are_left_alone():
     optimiser.step(50)
     assert torch.equal(frozen, torch.ones(2, 2))
     assert not torch.equal(moving, torch.ones(2, 2))
+
+
+# --- parameters that carry row gradients -----------------------------------------------------------
+
+ROWS, WIDTH = 130, 9
+
+
+def made_of_rows(dtype=torch.float64, **changes) -> tuple[list[nn.Parameter], Optimiser]:
+    """Unit rows, other rows, an ordinary matrix and a vector."""
+    draw = torch.Generator().manual_seed(0)
+    shapes = (ROWS, WIDTH), (ROWS, WIDTH), (5, WIDTH), (ROWS,)
+    parameters = [nn.Parameter(torch.randn(shape, generator=draw).to(dtype)) for shape in shapes]
+    with torch.no_grad():
+        parameters[0].copy_(nn.functional.normalize(parameters[0]))
+    RowGradient.attach(parameters[0], unit=True).values.fill_(torch.nan)
+    RowGradient.attach(parameters[1]).values.fill_(torch.nan)
+    still = {"learning_rate": 0.05, "warmup": 0.1, "decay": 0.3, "clip": 2.0, "weight_decay": 0.1}
+    return parameters, Optimiser(parameters, OptimConfig(**still | changes), STEPS)
+
+
+def row_gradients(step: int, parameters: list[nn.Parameter]) -> list[torch.Tensor]:
+    """Of every size, so that some are clipped; some rows untouched now and then, some always."""
+    draw = torch.Generator().manual_seed(1000 + step)
+    grads = [torch.randn(p.shape, generator=draw).to(p.dtype) for p in parameters]
+    for grad in grads[:2]:
+        grad[torch.rand(ROWS, generator=draw) < 0.6] = 0
+        grad[::11] = 0
+    return [grad * (0.01, 1.0)[step % 2] for grad in grads]
+
+
+def walk_rows(parameters: list[nn.Parameter], optimiser: Optimiser, steps: range) -> None:
+    for step in steps:
+        grads = row_gradients(step, parameters)
+        for parameter, grad in zip(parameters[:2], grads[:2], strict=True):
+            into, touched = gradient_of(parameter), grad.any(1)
+            into.values[touched] = grad[touched]
+            into.changed(touched)
+        for parameter, grad in zip(parameters[2:], grads[2:], strict=True):
+            parameter.grad = grad
+        optimiser.step(step)
+        assert not gradient_of(parameters[0]).touched.any()
+
+
+def walk_densely(parameters: list[nn.Parameter], config: OptimConfig, steps: range) -> None:
+    """Project, clip, torch's AdamW, scale back: four passes over everything."""
+    groups = [{"params": parameters[:3], "weight_decay": config.weight_decay},
+              {"params": parameters[3:], "weight_decay": 0.0}]  # fmt: skip
+    adam = torch.optim.AdamW(groups, betas=config.betas)
+    for step in steps:
+        for parameter, grad in zip(parameters, row_gradients(step, parameters), strict=True):
+            parameter.grad = grad
+        unit = parameters[0].detach()
+        along = (parameters[0].grad * unit).sum(1, keepdim=True)
+        parameters[0].grad -= along * unit
+        if config.clip:
+            nn.utils.clip_grad_norm_(parameters, config.clip)
+        for group in adam.param_groups:
+            group["lr"] = rate_at(step, STEPS, config)
+        adam.step()
+        with torch.no_grad():
+            parameters[0].copy_(nn.functional.normalize(parameters[0]))
+
+
+ROW_SETTINGS = {
+    "clipped now and then": {},
+    "not clipped": {"clip": 0.0},
+    "no decay": {"weight_decay": 0.0},
+    "other moments": {"betas": (0.5, 0.9)},
+}
+
+
+@pytest.mark.parametrize("changes", ROW_SETTINGS.values(), ids=ROW_SETTINGS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_one_pass_equals_project_clip_adamw_and_scale_back(dtype, changes):
+    ours, optimiser = made_of_rows(dtype, **changes)
+    walk_rows(ours, optimiser, range(20))
+    densely = made_of_rows(dtype)[0]
+    walk_densely(densely, optimiser.config, range(20))
+    exact = {"rtol": 1e-4, "atol": 1e-5} if dtype == torch.float32 else {"rtol": 1e-8, "atol": 1e-9}
+    for one, other in zip(ours, densely, strict=True):
+        torch.testing.assert_close(one.detach(), other.detach(), **exact)
+    begun = made_of_rows(dtype)[0]
+    assert all((a - b).abs().max() > 0.01 for a, b in zip(ours, begun, strict=True))
+
+
+def test_the_length_that_is_clipped_is_that_of_what_counts():
+    parameters, optimiser = made_of_rows()
+    grads = row_gradients(1, parameters)
+    for parameter, grad in zip(parameters[:2], grads[:2], strict=True):
+        gradient_of(parameter).values.copy_(grad)
+        gradient_of(parameter).changed(slice(None))
+    for parameter, grad in zip(parameters[2:], grads[2:], strict=True):
+        parameter.grad = grad
+    rows = parameters[0].detach().clone()
+    grads[0] = grads[0] - (grads[0] * rows).sum(1, keepdim=True) * rows
+    length = torch.cat([grad.flatten() for grad in grads]).norm()
+    torch.testing.assert_close(optimiser.step(0)["gradient_norm"], length)
+
+
+def test_a_gradient_that_came_another_way_counts_too():
+    ours, optimiser = made_of_rows()
+    twin, other = made_of_rows()
+    for parameters, ordinary in ((ours, False), (twin, True)):
+        for parameter, grad in zip(parameters, row_gradients(1, parameters), strict=True):
+            into = gradient_of(parameter)
+            if into is None:
+                parameter.grad = grad
+            elif ordinary:
+                parameter.grad = grad / 2
+                into.values.copy_(grad / 2)
+                into.changed(slice(None))
+            else:
+                into.values.copy_(grad)
+                into.changed(slice(None))
+    optimiser.step(1), other.step(1)
+    for one, two in zip(ours, twin, strict=True):
+        torch.testing.assert_close(one, two)
+        assert two.grad is None
+
+
+def test_rows_go_on_bit_for_bit_from_a_saved_state():
+    whole, optimiser = made_of_rows(torch.float32)
+    walk_rows(whole, optimiser, range(8))
+    first, begun = made_of_rows(torch.float32)
+    walk_rows(first, begun, range(4))
+    state = copy.deepcopy(begun.state_dict())
+    assert set(state) == {"adam", "rows"}
+    assert [set(moments) for moments in state["rows"]] == [{"mean", "variance"}] * 2
+    walk_rows(first, begun, range(4, 6))  # what was saved does not change any more
+    second, resumed = made_of_rows(torch.float32)
+    forgetful, _ = made_of_rows(torch.float32)
+    walk_rows(second, Optimiser(second, optimiser.config, STEPS), range(4))
+    with torch.no_grad():
+        for into, source in zip(forgetful, second, strict=True):
+            into.copy_(source)
+    resumed.load_state_dict(state)
+    walk_rows(second, resumed, range(4, 8))
+    assert all(torch.equal(a, b) for a, b in zip(whole, second, strict=True))
+    walk_rows(forgetful, Optimiser(forgetful, optimiser.config, STEPS), range(4, 8))
+    assert not torch.equal(whole[0], forgetful[0]), "without its moments it goes elsewhere"
+
+
+def test_frozen_rows_are_left_alone():
+    parameters, _ = made_of_rows()
+    parameters[1].requires_grad_(False)
+    before = parameters[1].detach().clone()
+    optimiser = Optimiser(parameters, OptimConfig(weight_decay=0.5), STEPS)
+    parameters[3].grad = torch.ones(ROWS).double()
+    optimiser.step(50)
+    assert torch.equal(parameters[1], before)
+    assert len(optimiser.state_dict()["rows"]) == 1
 
 
 def test_settings_out_of_range_are_refused_all_at_once():

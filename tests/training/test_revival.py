@@ -4,6 +4,8 @@ import torch
 from monosemy.dictionaries.flat import FlatDictionary
 from monosemy.dictionaries.selection import ReLU
 from monosemy.tensors.codes import SparseCode
+from monosemy.tensors.rows import RowGradient
+from monosemy.training import revival
 from monosemy.training.revival import Firing, auxiliary_loss
 
 
@@ -31,6 +33,12 @@ def dictionary() -> FlatDictionary:
     return FlatDictionary.random(4, 10, ReLU(), draw).double()
 
 
+@pytest.fixture
+def every_token(monkeypatch):
+    """Small batches are read whole, as large ones with few dead latents are."""
+    monkeypatch.setattr(revival, "_SHARE", 1.0)
+
+
 DEAD = torch.tensor([1, 4, 7])
 
 
@@ -53,7 +61,7 @@ def test_by_hand():
     assert loss(-x, 2) == 1
 
 
-def test_it_equals_plain_torch_over_the_whole_dictionary(dictionary):
+def test_it_equals_plain_torch_over_the_whole_dictionary(dictionary, every_token):
     x, residual = torch.randn(2, 6, 4, generator=torch.Generator().manual_seed(1)).double()
     pre = (x - dictionary.b_dec) @ dictionary.W_enc.T + dictionary.b_enc
     alive = torch.ones(10, dtype=torch.bool)
@@ -65,7 +73,7 @@ def test_it_equals_plain_torch_over_the_whole_dictionary(dictionary):
     torch.testing.assert_close(auxiliary_loss(dictionary, x, residual, DEAD, 2), expected)
 
 
-def test_only_dead_latents_learn_from_it(dictionary):
+def test_only_dead_latents_learn_from_it(dictionary, every_token):
     x, residual = torch.randn(2, 40, 4, generator=torch.Generator().manual_seed(1)).double()
     residual.requires_grad_()
     auxiliary_loss(dictionary, x, residual, DEAD, 3).backward()
@@ -75,6 +83,35 @@ def test_only_dead_latents_learn_from_it(dictionary):
         assert torch.equal(gradient.abs().sum(1) > 0, touched)
     assert torch.equal(dictionary.b_enc.grad != 0, touched)
     assert residual.grad is None, "the residual is a constant: the living are not blamed for it"
+
+
+def test_row_gradients_receive_the_same(dictionary, every_token):
+    x, residual = torch.randn(2, 40, 4, generator=torch.Generator().manual_seed(1)).double()
+    auxiliary_loss(dictionary, x, residual, DEAD, 3).backward()
+    carried = [RowGradient.attach(matrix) for matrix in (dictionary.W_enc, dictionary.W_dec)]
+    auxiliary_loss(dictionary, x, residual, DEAD, 3).backward()
+    for rows, matrix in zip(carried, (dictionary.W_enc, dictionary.W_dec), strict=True):
+        torch.testing.assert_close(rows.dense(), matrix.grad)
+        assert rows.touched.nonzero().flatten().tolist() == DEAD.tolist()
+
+
+def test_the_more_latents_are_dead_the_fewer_tokens_are_read(dictionary):
+    """``0.02 · tokens · latents / dead`` of them, the first of the batch."""
+    share = revival._SHARE
+    x, residual = torch.randn(2, 900, 4, generator=torch.Generator().manual_seed(1)).double()
+
+    def loss(tokens: int, dead: torch.Tensor, scale: float) -> float:
+        revival._SHARE = scale
+        return float(auxiliary_loss(dictionary, x[:tokens], residual[:tokens], dead, 2).detach())
+
+    try:
+        for dead in (DEAD, torch.arange(10)):
+            read = round(share * 900 * 10 / len(dead))
+            assert 1 < read < 900
+            assert loss(900, dead, share) == loss(read, dead, 1.0) != loss(read + 1, dead, 1.0)
+        assert loss(1, torch.arange(10), share) == loss(1, torch.arange(10), 1.0), "at least one"
+    finally:
+        revival._SHARE = share
 
 
 def test_no_residual_is_no_division_by_zero(dictionary):

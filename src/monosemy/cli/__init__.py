@@ -20,6 +20,7 @@ VERBS = {
     "capture": "Write activations to disk, for training later or elsewhere.",
     "train": "Learn a dictionary from a recipe.",
     "evaluate": "Measure a dictionary on held-out text, beside its controls.",
+    "doctor": "Say what is in use here and why, how fast it is, what to mend.",
 }
 
 OVERVIEW = """Takes a transformer apart into features that each mean one thing.

@@ -25,12 +25,13 @@ SHORTCUTS = {
     "tokens": "Activations in an epoch.",
     "epochs": "Passes over them.",
     "latents": "Size of the dictionary.",
-    "selection": "relu, topk or batchtopk.",
+    "selection": "relu, topk, batchtopk, jumprelu or gated.",
     "k": "Active latents a token.",
     "batch": "Activations in an update.",
     "seed": "Root of every random draw.",
     "device": "cpu, cuda, cuda:N or mps.",
     "dtype": "Precision of the model.",
+    "precision": "Of the search for active latents: auto, float32 or bfloat16.",
 }
 
 
@@ -98,7 +99,7 @@ def command(
 
 def _train(recipe: Any, folder: Path, as_json: bool, quiet: bool) -> None:
     from monosemy.cli.progress import choose
-    from monosemy.recipes.dictionary import train_dictionary
+    from monosemy.recipes.dictionary import pace_of, train_dictionary
 
     dictionary = train_dictionary(recipe, folder, choose(quiet or as_json))
     result = {
@@ -107,6 +108,7 @@ def _train(recipe: Any, folder: Path, as_json: bool, quiet: bool) -> None:
         "latents": dictionary.latents,
         "width": dictionary.width,
         **dictionary.metadata,
+        **pace_of(folder),
     }
     if as_json:
         print_json(result)

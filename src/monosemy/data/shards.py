@@ -128,6 +128,8 @@ def _fault(path: Path, record: Mapping[str, Any], sums: bool) -> str:
 class ShardSource:
     """The rows of one site of a complete folder, memory-mapped. A `streams.Source`."""
 
+    waits_for = "input"
+
     def __init__(self, folder: Path, manifest: Manifest, site: str):
         self.folder = folder
         self.manifest = manifest

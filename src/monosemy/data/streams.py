@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 
+from monosemy.data.ahead import Ahead
+from monosemy.data.ring import Ring
+from monosemy.data.schedule import Place, Schedule
 from monosemy.data.tokens import Contexts
+from monosemy.foundation.clock import Clock
 from monosemy.foundation.errors import UserError, refuse
 from monosemy.tensors.axes import Float, Int, Tensor
 from monosemy.tensors.compute import Compute
+
+# Rows that are read at a time: about one forward pass, so that a reader that is told to stop does so
+# within one, and few enough to be still in the caches when they are written into the ring.
+SLICE = 2048
 
 
 @runtime_checkable
@@ -25,6 +34,8 @@ class Source(Protocol):
     dtype: torch.dtype
     fingerprint: str
     """Equal for two sources exactly where their rows are, live or from shards."""
+    waits_for: str
+    """What takes the time of reading: ``model``, or ``input`` where no model runs."""
 
     @property
     def contexts(self) -> Contexts:
@@ -60,13 +71,23 @@ class TokenStream:
         self.contexts = contexts
         self.batch = batch
         self.compute = compute
+        self._clock = Clock()
         self._dealt = 0  # contexts, over all epochs
         self._order: tuple[int, Tensor] | None = None  # (epoch, its permutation)
 
     def __iter__(self) -> Iterator[Int[Tensor, "context position"]]:
         return self
 
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Wall time that `next` has taken, as ``input``."""
+        return dict(self._clock.seconds)
+
     def __next__(self) -> Int[Tensor, "context position"]:
+        with self._clock.counting("input"):
+            return self.contexts.ids[self._next_contexts()].to(self.compute.device)
+
+    def _next_contexts(self) -> Int[Tensor, "context"]:
         parts, wanted = [], self.batch
         while wanted:
             epoch, start = divmod(self._dealt, len(self.contexts))
@@ -74,7 +95,7 @@ class TokenStream:
             parts.append(part)
             wanted -= len(part)
             self._dealt += len(part)
-        return self.contexts.ids[torch.cat(parts)].to(self.compute.device)
+        return torch.cat(parts)
 
     def _epoch(self, epoch: int) -> Int[Tensor, "context"]:
         if self._order is None or self._order[0] != epoch:
@@ -102,10 +123,13 @@ class TokenStream:
 class ActivationStream:
     """Batches of activations in a shuffled order, the same from live activations and from shards.
 
-    The kept tokens are cut into blocks of `block` rows. Each epoch deals the blocks in an order
-    drawn from (seed, epoch), and the rows of a block in an order drawn from (seed, epoch, block).
-    Every row is dealt once an epoch, but for those of the last block (in the source's order) that
-    do not fill a batch. One block is held in memory, in the source's dtype; a batch is float32.
+    What is dealt when is said in `schedule.Schedule`: every row once an epoch, shuffled within its
+    block, the blocks in an order of their own, but for the rows that fill no batch at the end of
+    the source. One block is held in memory, in the source's dtype, and `SLICE` rows on their way
+    into it; a batch is float32.
+
+    The next block may be read while this one is dealt, by a thread of its own, into the room that
+    dealt rows leave; the batches are the same bit for bit, and no second block is held.
 
     Parameters
     ----------
@@ -114,10 +138,13 @@ class ActivationStream:
     compute : its seed fixes the orders; batches are moved to its device.
     epochs : passes over the source; `None` never ends.
     block : rows that are shuffled together, rounded down to whole batches (at least one).
+    overlap : whether the next block is read while this one is dealt; `None` does so where something
+        is idle meanwhile (see `has_idle_cores`).
 
     Errors
     ------
-    `UserError` for a batch larger than the source and for counts below one.
+    `UserError` for a batch larger than the source and for counts below one. What the source raises
+    comes out of `next`, whichever thread read it.
     """
 
     def __init__(
@@ -127,6 +154,7 @@ class ActivationStream:
         compute: Compute,
         epochs: int | None = 1,
         block: int = 131_072,
+        overlap: bool | None = None,
     ):
         refuse(_unfit(source, batch, epochs, block), "this stream of activations")
         self.source = source
@@ -134,14 +162,25 @@ class ActivationStream:
         self.compute = compute
         self.epochs = epochs
         self.block = max(batch, block // batch * batch)
+        self.overlap = has_idle_cores(compute) if overlap is None else overlap
+        self._schedule = Schedule(source.tokens, batch, self.block, epochs, compute)
+        self._clock = Clock()
         self._dealt = 0  # batches, over all epochs
-        self._order: tuple[int, list[int]] | None = None  # (epoch, its order of blocks)
+        self._blocks: Iterator[_Block] | None = None  # those to come, in the order dealt
         self._held: _Block | None = None
 
     @property
     def batches_per_epoch(self) -> int:
         """Batches that one pass over the source gives."""
-        return self.source.tokens // self.batch
+        return self._schedule.batches_per_epoch
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Wall time that `next` has taken: ``model`` or ``input`` (see `Source.waits_for`), ``buffer``.
+
+        Where the next block is read meanwhile, only the time that its reader was waited for counts.
+        """
+        return dict(self._clock.seconds)
 
     def __len__(self) -> int:
         if self.epochs is None:
@@ -153,10 +192,15 @@ class ActivationStream:
 
     def __next__(self) -> Float[Tensor, "token width"]:
         if self.epochs is not None and self._dealt >= len(self):
-            self._held = None
+            self.close()
             raise StopIteration
-        epoch, block, index = self._locate(self._dealt)
-        batch = self._deal(self._hold(epoch, block), index * self.batch, self.batch)
+        place = self._schedule.place(self._dealt)
+        held, start = self._hold(place), place.index * self.batch
+        stop = start + self.batch
+        batch = self._rows(held, start, stop)
+        with self._clock.counting("buffer"):
+            last = place.index + 1 == self._schedule.batches(place.block)
+            held.free(len(held.slots) if last else stop)
         self._dealt += 1
         return batch
 
@@ -166,42 +210,48 @@ class ActivationStream:
         For starts that depend on the data; nothing is consumed. They come from the first block, so
         fewer come where that holds fewer.
         """
-        epoch, block, _ = self._locate(0)
-        return self._deal(self._hold(epoch, block), 0, count)
+        if self._dealt:
+            self.close()
+        rows = self._rows(self._hold(self._schedule.place(0)), 0, count)
+        if self._dealt:
+            self.close()
+        return rows
 
-    def _locate(self, dealt: int) -> tuple[int, int, int]:
-        """Epoch, block and batch inside the block of batch number `dealt`."""
-        epoch, index = divmod(dealt, self.batches_per_epoch)
-        for block in self._blocks(epoch):
-            start, stop = self._bounds(block)
-            inside = (stop - start) // self.batch
-            if index < inside:
-                return epoch, block, index
-            index -= inside
-        raise AssertionError("the blocks of an epoch hold all its batches")
+    def close(self) -> None:
+        """Read no further and free the memory; a later `next` goes on as if nothing had been."""
+        if isinstance(self._blocks, Ahead):
+            self._blocks.close()
+        self._blocks = self._held = None
 
-    def _blocks(self, epoch: int) -> list[int]:
-        if self._order is None or self._order[0] != epoch:
-            count = -(-self.source.tokens // self.block)
-            draw = self.compute.generator(f"activation stream/{epoch}")
-            self._order = (epoch, torch.randperm(count, generator=draw).tolist())
-        return self._order[1]
+    def _rows(self, held: _Block, start: int, stop: int) -> Float[Tensor, "token width"]:
+        with self._clock.counting("buffer"):
+            rows = held.ring.take(held.slots[start:stop])
+            return rows.to(self.compute.device, torch.float32)
 
-    def _bounds(self, block: int) -> tuple[int, int]:
-        return block * self.block, min((block + 1) * self.block, self.source.tokens)
-
-    def _hold(self, epoch: int, block: int) -> _Block:
-        if self._held is None or (self._held.epoch, self._held.block) != (epoch, block):
-            self._held = None  # frees the old block before the new one is gathered
-            rows = self.source.rows(*self._bounds(block))
-            draw = self.compute.generator(f"activation stream/{epoch}/{block}")
-            order = torch.randperm(len(rows), generator=draw)
-            self._held = _Block(epoch, block, rows, order)
+    def _hold(self, place: Place) -> _Block:
+        """The block of `place`: the one that is held, or the next, or the first to be read."""
+        if self._held is None or not self._held.holds(place):
+            self._held = None
+            try:
+                self._held = self._next_block(place)
+            except BaseException:
+                self.close()  # what was interrupted cannot go on, but a new reading can
+                raise
         return self._held
 
-    def _deal(self, held: _Block, start: int, count: int) -> Float[Tensor, "token width"]:
-        chosen = held.order[start : start + count].to(held.rows.device)
-        return held.rows[chosen].to(self.compute.device, torch.float32)
+    def _next_block(self, first: Place) -> _Block:
+        if self._blocks is None:
+            self._blocks = self._read_from(first)
+        if not self.overlap:  # the reading is done in here, and counts itself
+            return next(self._blocks)
+        with self._clock.counting(self.source.waits_for):
+            return next(self._blocks)
+
+    def _read_from(self, first: Place) -> Iterator[_Block]:
+        ring = Ring(min(self.block, self.source.tokens))
+        if not self.overlap:
+            return _read(self.source, self._schedule, first, ring, self._clock)
+        return Ahead(_read(self.source, self._schedule, first, ring, Clock()), ring.close)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the stream stands, and the settings that this place depends on; plain JSON."""
@@ -213,6 +263,7 @@ class ActivationStream:
         The number of epochs may differ, and so may the kind of source, if its rows are the same.
         """
         _check_settings(state["settings"], self._settings())
+        self.close()
         self._dealt = int(state["dealt"])
 
     def _settings(self) -> dict[str, Any]:
@@ -224,14 +275,59 @@ class ActivationStream:
         }
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Block:
-    """The rows that are being dealt, in the source's order, and the order in which they are."""
+    """Where the rows of a block lie in the ring, in the order in which they are dealt."""
 
-    epoch: int
-    block: int
-    rows: Float[Tensor, "token width"]
-    order: Int[Tensor, "token"]
+    place: Place
+    ring: Ring
+    slots: Int[Tensor, "token"]
+    dealt: int = 0
+
+    def holds(self, place: Place) -> bool:
+        return (self.place.epoch, self.place.block) == (place.epoch, place.block)
+
+    def free(self, stop: int) -> None:
+        """Rows before `stop` are not needed any more."""
+        self.ring.free(self.slots[self.dealt : stop])
+        self.dealt = stop
+
+
+def _read(
+    source: Source, schedule: Schedule, first: Place, ring: Ring, clock: Clock
+) -> Iterator[_Block]:
+    """The blocks from `first` on, each read into `ring` slice by slice."""
+    for place in schedule.blocks_from(first):
+        start, stop = schedule.bounds(place.block)
+        slots = []
+        for low in range(start, stop, SLICE):
+            with clock.counting(source.waits_for):
+                rows = source.rows(low, min(low + SLICE, stop))
+            with clock.counting("buffer"):
+                slots.append(ring.put(rows))
+            del rows  # or they would wait here until the next block is read
+        with clock.counting("buffer"):
+            found = torch.cat(slots)
+            order = schedule.order(place).to(found.device)
+            block = _Block(place, ring, found[order])
+        yield block
+
+
+def has_idle_cores(compute: Compute) -> bool:
+    """Whether a second thread would find something to run on that a step leaves idle.
+
+    It does beside an accelerator. On a CPU both would want the same cores: every product already
+    uses all threads, so there have to be as many cores again (two of the operating system's to each
+    that can calculate).
+    """
+    if torch.device(compute.device).type == "cuda":
+        return True
+    return _cores() >= 4 * torch.get_num_threads()
+
+
+def _cores() -> int:
+    count: Callable[[int], set[int]] | None = getattr(os, "sched_getaffinity", None)
+    return len(count(0)) if count else os.cpu_count() or 1
 
 
 def _unfit(source: Source, batch: int, epochs: int | None, block: int) -> list[str]:

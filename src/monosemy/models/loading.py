@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ import torch
 from monosemy.foundation.errors import UserError, nearest, refuse
 from monosemy.foundation.progress import SILENT, Progress
 from monosemy.foundation.storage import read_json
+from monosemy.models.fused import fuse
 from monosemy.tensors.compute import Compute
 
 if TYPE_CHECKING:
@@ -124,7 +126,7 @@ def reinitialised(loaded: LoadedModel, seed: int) -> LoadedModel:
         # torch.manual_seed would also reseed the accelerators; every weight is drawn on the CPU.
         torch.default_generator.manual_seed(seed)
         fresh: Any = type(model)(copy.deepcopy(model.config), **_options(loaded.family))
-    fresh = _frozen(fresh.to(device=loaded.device, dtype=loaded.dtype))
+    fresh = _ready(fresh.to(device=loaded.device, dtype=loaded.dtype))
     return replace(loaded, name=f"{loaded.name} (re-initialised, seed {seed})", model=fresh)
 
 
@@ -136,14 +138,39 @@ def longest_context(model: PreTrainedModel) -> int:
 @contextmanager
 def without_notices() -> Iterator[None]:
     """Silences what transformers logs below an error; its own setting comes back afterwards."""
-    from transformers.utils import logging
-
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()
+    _SILENCE.begin()
     try:
         yield
     finally:
-        logging.set_verbosity(verbosity)
+        _SILENCE.end()
+
+
+class _Silence:
+    """Lasts from the first that begins it to the last that ends it, whatever their threads."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.depth = self.verbosity = 0
+
+    def begin(self) -> None:
+        from transformers.utils import logging
+
+        with self.lock:
+            if not self.depth:
+                self.verbosity = logging.get_verbosity()
+                logging.set_verbosity_error()
+            self.depth += 1
+
+    def end(self) -> None:
+        from transformers.utils import logging
+
+        with self.lock:
+            self.depth -= 1
+            if not self.depth:
+                logging.set_verbosity(self.verbosity)
+
+
+_SILENCE = _Silence()
 
 
 @contextmanager
@@ -298,7 +325,7 @@ def _open(folder: Path, name: str, compute: Compute) -> LoadedModel:
     except Exception as error:
         raise UserError(f"the tokenizer in {folder} cannot be opened: {_brief(error)}") from error
     refuse(_misfits(folder, model, tokenizer, report), f"the model folder {folder}")
-    model = _frozen(model.to(compute.device))
+    model = _ready(model.to(compute.device))
     return LoadedModel(name, model, tokenizer, family, longest_context(model))
 
 
@@ -346,5 +373,6 @@ def _few(names: list[str]) -> str:
     return ", ".join(names[:3]) + more
 
 
-def _frozen(model: PreTrainedModel) -> PreTrainedModel:
+def _ready(model: PreTrainedModel) -> PreTrainedModel:
+    fuse(model)
     return model.eval().requires_grad_(False)

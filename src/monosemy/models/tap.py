@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -66,6 +67,7 @@ def read(
 
     The forward pass ends right after the last site asked for, and logits are never computed unless
     a site lies behind them. Inside `editing`, what is read is what the edited run computes.
+    Several threads may read, edit and run one model at once: none notices the others.
 
     Parameters
     ----------
@@ -106,8 +108,8 @@ def read(
 def editing(model: PreTrainedModel, edits: Mapping[Site, Edit]) -> Iterator[None]:
     """Inside the block, the activation at each site is what its function returns.
 
-    Gradients flow through the replacement, and through the function into what it replaces. All
-    hooks are gone when the block ends, however it ends.
+    Gradients flow through the replacement, and through the function into what it replaces. What
+    other threads run is not edited. All hooks are gone when the block ends, however it ends.
 
     Errors
     ------
@@ -117,7 +119,8 @@ def editing(model: PreTrainedModel, edits: Mapping[Site, Edit]) -> Iterator[None
     grid = _Grid()
     with ExitStack() as stack:
         for root in {model, model.base_model}:
-            hook = root.register_forward_pre_hook(partial(_note_grid, grid), with_kwargs=True)
+            note = _deaf_to_others(partial(_note_grid, grid))
+            hook = root.register_forward_pre_hook(note, with_kwargs=True)
             stack.callback(hook.remove)
         for site, edit in edits.items():
             visit = partial(_replaced, site, edit, grid)
@@ -201,9 +204,20 @@ def _attach(model: PreTrainedModel, site: Site, visit: Visit) -> Any:
             f"site {site.name} does not belong to {type(model).__name__}: it has no module "
             f"{site.module!r}"
         ) from None
+    visit = _deaf_to_others(visit)
     if site.side == "input":
         return module.register_forward_pre_hook(partial(_at_input, visit), with_kwargs=True)
     return module.register_forward_hook(partial(_at_output, visit))
+
+
+def _deaf_to_others(hook: Callable[..., Any]) -> Callable[..., Any]:
+    """`hook` for this thread's forward passes; a stream may be reading the model in another."""
+    owner = threading.get_ident()
+
+    def heard(*args: Any) -> Any:
+        return hook(*args) if threading.get_ident() == owner else None
+
+    return heard
 
 
 def _at_input(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from monosemy.recipes.memory import Reading, keep_within
 from monosemy.tensors.axes import Activations, Tensor
 from monosemy.tensors.compute import DTYPES, Compute
 from monosemy.tensors.routes import multiplies_bfloat16
-from monosemy.training.journal import Journal
+from monosemy.training.journal import Journal, read_metrics
 from monosemy.training.loop import Rhythm, Training, fit
 from monosemy.training.objectives import LearnDictionary, ObjectiveConfig
 from monosemy.training.optim import OptimConfig, Optimiser
@@ -249,6 +250,13 @@ def train_dictionary(
     out, source = Path(out), open_source(recipe, progress)
     journal = Journal(out, asdict(replace(recipe, memory=None)) | {"source": source.fingerprint})
     stream = ActivationStream(source, recipe.batch, recipe.compute, recipe.epochs, recipe.block)
+    with closing(stream):
+        return _learn(recipe, stream, journal, progress)
+
+
+def _learn(
+    recipe: DictionaryRecipe, stream: ActivationStream, journal: Journal, progress: Progress
+) -> Dictionary:
     rows = stream.first_rows(START_ROWS)
     start = look(rows, recipe.centre)
     program = begin(recipe, rows, start, len(stream))
@@ -264,7 +272,7 @@ def train_dictionary(
     dictionary = program.result()
     settle_threshold(dictionary, rows.to(dictionary.W_dec))
     dictionary.metadata = describe(recipe, start, len(stream) * recipe.batch)
-    files.save(dictionary, out / "dictionary")
+    files.save(dictionary, journal.folder / "dictionary")
     return dictionary
 
 
@@ -304,6 +312,13 @@ def describe(recipe: DictionaryRecipe, start: Start, tokens: int) -> dict[str, A
         "trained_tokens": tokens,
         "outlier_ratio": start.outlier_ratio,
     }
+
+
+def pace_of(folder: Path) -> dict[str, Any]:
+    """``tokens_per_second`` of the run in `folder`, and ``shares`` of where its time went."""
+    last = read_metrics(Path(folder))[-1]
+    shares = {key.removeprefix("share_"): last[key] for key in last if key.startswith("share_")}
+    return {"tokens_per_second": last.get("tokens_per_second"), "shares": shares}
 
 
 def read_run(folder: Path) -> DictionaryRecipe:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from monosemy.tensors.axes import Float, Tensor
+from monosemy.tensors.axes import Float, Int, Tensor
 from monosemy.tensors.codes import SparseCode
 from monosemy.tensors.rows import AdamSettings, RowGradient
 
@@ -81,18 +81,33 @@ def squared_norm(gradient: RowGradient) -> Float[Tensor, ""]:
 
 
 def update_rows(
-    parameter: Tensor, gradient: RowGradient, mean: Tensor, variance: Tensor, settings: AdamSettings
-) -> None:
-    """One step of AdamW on every row, in place; the gradient is spent."""
+    parameter: Tensor, gradient: RowGradient, mean: Tensor, variance: Tensor,
+    settings: AdamSettings, seen: Int[Tensor, "latent"] | None = None,
+) -> None:  # fmt: skip
+    """One step of AdamW on every row, in place; the gradient is spent.
+
+    With `seen` (the step at which each row last had a gradient) rows without one are left where
+    they are. When a row returns, its moments have decayed by ``beta ** (steps gone by)`` first, so
+    they are what they would be had every step been made; only the movement of silent rows is left
+    out, which is none where ``betas[0]`` is 0 and there is no weight decay.
+    """
     first, second = settings.betas
+    active = torch.ones_like(gradient.touched) if seen is None else gradient.touched.clone()
+    gone = torch.ones_like(mean[:, :1])
+    if seen is not None:
+        gone = (settings.step - seen)[:, None].to(mean.dtype)
     grad = _across(gradient.dense(), gradient.unit) * settings.scale
-    mean.lerp_(grad, 1 - first)
-    variance.mul_(second).add_(grad.square(), alpha=1 - second)
-    root = (variance / (1 - second**settings.step)).sqrt() + settings.eps
-    parameter.mul_(1 - settings.rate * settings.decay)
-    parameter.sub_(settings.rate * (mean / (1 - first**settings.step)) / root)
+    new_mean = mean * first**gone + (1 - first) * grad
+    new_variance = variance * second**gone + (1 - second) * grad.square()
+    root = (new_variance / (1 - second**settings.step)).sqrt() + settings.eps
+    moved = parameter * (1 - settings.rate * settings.decay)
+    moved = moved - settings.rate * (new_mean / (1 - first**settings.step)) / root
     if gradient.unit is not None:
-        parameter.div_(parameter.norm(dim=1, keepdim=True).clamp_min(1e-12))
+        moved = moved / moved.norm(dim=1, keepdim=True).clamp_min(1e-12)
+    for kept, new in ((mean, new_mean), (variance, new_variance), (parameter, moved)):
+        kept.copy_(torch.where(active[:, None], new, kept))
+    if seen is not None:
+        seen.masked_fill_(active, settings.step)
     gradient.touched.fill_(False)
 
 

@@ -55,6 +55,11 @@ class RowGradient:
         return torch.where(self.touched[:, None], self.values, torch.zeros_like(self.values))
 
 
+def release(parameter: nn.Parameter) -> None:
+    """Take its row gradient from `parameter`: from now on its gradient is in ``.grad``."""
+    del parameter.row_gradient  # type: ignore[attr-defined]
+
+
 def gradient_of(parameter: Tensor) -> RowGradient | None:
     """The row gradient that `parameter` carries, if it carries one."""
     return getattr(parameter, "row_gradient", None)

@@ -88,12 +88,8 @@ class Journal:
         storage.append_line(self.folder / "metrics.jsonl", line)
 
     def metrics(self) -> list[dict[str, float]]:
-        """Every logged line, in order; a last line cut short by a kill is left out."""
-        path = self.folder / "metrics.jsonl"
-        if not path.exists():
-            return []
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines if line.endswith("}")]
+        """Every logged line; see `read_metrics`."""
+        return read_metrics(self.folder)
 
     # --- checkpoints ---
 
@@ -167,3 +163,12 @@ def _commit() -> str | None:
 
 def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def read_metrics(folder: Path) -> list[dict[str, float]]:
+    """Every line that the run in `folder` logged, in order; one cut short by a kill is left out."""
+    path = folder / "metrics.jsonl"
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines if line.endswith("}")]

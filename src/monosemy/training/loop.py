@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any, Protocol, runtime_checkable
@@ -23,6 +23,7 @@ from monosemy.foundation.progress import SILENT, Progress
 from monosemy.tensors.axes import Float, Tensor
 from monosemy.training.journal import Journal
 from monosemy.training.optim import Optimiser
+from monosemy.training.pace import Pace, say
 
 Readings = dict[str, Tensor]
 
@@ -38,11 +39,8 @@ class Program(Protocol):
     def loss(self, batch: Tensor) -> tuple[Float[Tensor, ""], Readings]:
         """The scalar to be lowered, and readings for the journal (scalars, left on the device)."""
 
-    def before_update(self) -> None:
-        """Gradients are there; project them if the parameters live on a manifold."""
-
-    def after_update(self) -> None:
-        """Parameters have moved; bring them back to the manifold if there is one."""
+    def at_work(self) -> AbstractContextManager[None]:
+        """Around every step: what the program wants of the machine meanwhile."""
 
     def state_dict(self) -> dict[str, Any]:
         """All that changes while learning, parameters included."""
@@ -57,6 +55,10 @@ class Stream(Protocol):
 
     def __next__(self) -> Tensor:
         """The next batch."""
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Wall time that `__next__` has taken so far, by `pace.PARTS`."""
 
     def state_dict(self) -> dict[str, Any]:
         """Where the stream stands."""
@@ -90,6 +92,15 @@ class Training:
     """Measures the program between steps (held-out loss, say); its readings are logged."""
     tokens_per_step: int = 0
     """For the rate shown while training."""
+    pace: Pace = field(init=False)
+    """Of this process; `fit` starts it anew."""
+
+    def __post_init__(self) -> None:
+        self.start_pace()
+
+    def start_pace(self) -> None:
+        """Time counts from now on."""
+        self.pace = Pace(self.stream.seconds, self.tokens_per_step)
 
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed run needs to go on bit for bit."""
@@ -109,6 +120,9 @@ class Training:
 def fit(training: Training, journal: Journal, progress: Progress = SILENT) -> None:
     """Train to the last step, from wherever the journal left off.
 
+    Every logged line says how fast it went, and where the time went, since this call (see
+    `pace.Pace.readings`); so does the last reading beside the bar.
+
     Errors
     ------
     `Interrupted` after SIGINT or SIGTERM, with the state saved. `UserError` where the loss is not
@@ -119,9 +133,10 @@ def fit(training: Training, journal: Journal, progress: Progress = SILENT) -> No
     size = training.tokens_per_step or 1
     with stop_requests() as stopped, progress.task("train", training.steps * size, unit) as task:
         task.advance(begin * size)
+        training.start_pace()
         for step in range(begin, training.steps):
             loss, readings = advance(training, step)
-            note = _record(training, journal, step + 1, loss, readings)
+            note = _record(training, journal, begin, step + 1, loss, readings)
             task.advance(size, note)
             if stopped():
                 _refuse_not_finite(loss, step + 1, journal)
@@ -135,18 +150,18 @@ def fit(training: Training, journal: Journal, progress: Progress = SILENT) -> No
 def advance(training: Training, step: int) -> tuple[Tensor, Readings]:
     """One step: the next batch, its loss and gradients, the update."""
     batch = next(training.stream)
-    return advance_program(training.program, training.optimiser, batch, step)
+    with training.pace.clock.counting("step"):
+        return advance_program(training.program, training.optimiser, batch, step)
 
 
 def advance_program(
     program: Program, optimiser: Optimiser, batch: Tensor, step: int
 ) -> tuple[Tensor, Readings]:
     """What a step does to a program and its optimiser, given the batch."""
-    loss, readings = program.loss(batch)
-    loss.backward()
-    program.before_update()
-    readings |= optimiser.step(step)
-    program.after_update()
+    with program.at_work():
+        loss, readings = program.loss(batch)
+        loss.backward()
+        readings |= optimiser.step(step)
     return loss.detach(), readings
 
 
@@ -159,7 +174,7 @@ def _resume(training: Training, journal: Journal) -> int:
 
 
 def _record(
-    training: Training, journal: Journal, done: int, loss: Tensor, readings: Readings
+    training: Training, journal: Journal, begin: int, done: int, loss: Tensor, readings: Readings
 ) -> str:
     """Log, observe and save where due; returns a short reading for the progress bar."""
     rhythm, last = training.rhythm, done == training.steps
@@ -171,8 +186,9 @@ def _record(
         values = {"loss": float(loss)} | {name: float(value) for name, value in readings.items()}
         if training.observer and (last or done % rhythm.observe == 0):
             values |= training.observer()
-        journal.log(done, values | {"time": round(time.time(), 3)})
-        note = f"loss {values['loss']:.4g}"
+        speed = training.pace.readings(training.stream.seconds, done - begin)
+        journal.log(done, values | speed | {"time": round(time.time(), 3)})
+        note = f"loss {values['loss']:.4g}" + (f" ({say(speed)})" if last else "")
     if saves:
         journal.save(done, training.state_dict())
     return note

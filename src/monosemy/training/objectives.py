@@ -16,7 +16,7 @@ from monosemy.foundation.errors import refuse
 from monosemy.tensors import workers
 from monosemy.tensors.axes import Activations, Float, Int, Tensor
 from monosemy.tensors.codes import SparseCode
-from monosemy.tensors.rows import RowGradient
+from monosemy.tensors.rows import RowGradient, release
 from monosemy.training.loop import Readings
 from monosemy.training.revival import Firing, auxiliary_loss
 from monosemy.training.start import Start
@@ -206,4 +206,6 @@ class LearnDictionary:
         """The dictionary in the activations' own units, in evaluation mode. Ends the training."""
         if self.k:
             self.module.selection.k = self.k
+        for parameter in (self.module.W_enc, self.module.W_dec):
+            release(parameter)
         return self.module.rescale_(1 / self.scale).eval()

@@ -35,6 +35,10 @@ class OptimConfig:
     """Decoupled decay, on matrices only."""
     clip: float = 1.0
     """Largest Euclidean norm of the whole gradient; 0 turns clipping off."""
+    rows: str = "all"
+    """Rows of a dictionary's matrices that a step updates: ``all``, or ``active`` (those that have a
+    gradient; the moments of the others catch up when they return), which pays where few of very
+    many latents are active in a batch."""
 
     def __post_init__(self) -> None:
         wanted = {
@@ -44,6 +48,7 @@ class OptimConfig:
             "betas": (all(0 <= beta < 1 for beta in self.betas), "two numbers from 0 to below 1"),
             "weight_decay": (0 <= self.weight_decay < math.inf, "at least 0"),
             "clip": (self.clip >= 0, "at least 0"),
+            "rows": (self.rows in ("all", "active"), "all or active"),
         }
         refuse(
             [
@@ -77,10 +82,19 @@ class _Rows:
     gradient: RowGradient
     mean: Tensor
     variance: Tensor
+    seen: Tensor | None
+    """The step at which each row last had a gradient, where silent rows are left alone."""
 
     @classmethod
-    def of(cls, parameter: nn.Parameter, gradient: RowGradient) -> _Rows:
-        return cls(parameter, gradient, *(torch.zeros_like(gradient.values) for _ in range(2)))
+    def of(cls, parameter: nn.Parameter, gradient: RowGradient, every: bool) -> _Rows:
+        mean, variance = torch.zeros_like(gradient.values), torch.zeros_like(gradient.values)
+        seen = None if every else torch.zeros_like(gradient.touched, dtype=torch.int64)
+        return cls(parameter, gradient, mean, variance, seen)
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        moments = {"mean": self.mean, "variance": self.variance}
+        return moments if self.seen is None else moments | {"seen": self.seen}
 
     @property
     def squared_norm(self) -> Tensor:
@@ -106,7 +120,11 @@ class Optimiser:
         self.steps = steps
         chosen = [p for p in parameters if p.requires_grad]
         carried = [(p, gradient_of(p)) for p in chosen]
-        self._rows = [_Rows.of(p, gradient) for p, gradient in carried if gradient is not None]
+        self._rows = [
+            _Rows.of(p, gradient, config.rows == "all")
+            for p, gradient in carried
+            if gradient is not None
+        ]
         others = [p for p, gradient in carried if gradient is None]
         groups = [
             {"params": [p for p in others if p.ndim >= 2], "weight_decay": config.weight_decay},
@@ -138,7 +156,7 @@ class Optimiser:
             )  # fmt: skip
             moments = rows.mean, rows.variance
             update = kernels_for(rows.mean).update_rows
-            update(rows.parameter.detach(), rows.gradient, *moments, settings)
+            update(rows.parameter.detach(), rows.gradient, *moments, settings, rows.seen)
         return readings
 
     def _clip(self) -> tuple[dict[str, torch.Tensor], float | torch.Tensor]:
@@ -159,12 +177,11 @@ class Optimiser:
 
     def state_dict(self) -> dict[str, Any]:
         """Adam's moments."""
-        rows = [{"mean": rows.mean, "variance": rows.variance} for rows in self._rows]
-        return {"adam": self.adam.state_dict(), "rows": rows}
+        return {"adam": self.adam.state_dict(), "rows": [rows.state for rows in self._rows]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up moments saved by `state_dict`."""
         self.adam.load_state_dict(state["adam"])
         for rows, saved in zip(self._rows, state["rows"], strict=True):
-            rows.mean.copy_(saved["mean"])
-            rows.variance.copy_(saved["variance"])
+            for name, kept in rows.state.items():
+                kept.copy_(saved[name])

@@ -8,7 +8,8 @@ import torch
 import triton
 import triton.language as tl
 
-from monosemy.tensors.axes import Float, Tensor
+from monosemy.tensors import plain
+from monosemy.tensors.axes import Float, Int, Tensor
 from monosemy.tensors.codes import SparseCode
 from monosemy.tensors.rows import AdamSettings, RowGradient
 from monosemy.tensors.triton.entries import by_latent
@@ -59,6 +60,7 @@ def update_rows(
     mean: Float[Tensor, "latent width"],
     variance: Float[Tensor, "latent width"],
     settings: AdamSettings,
+    seen: Int[Tensor, "latent"] | None = None,
 ) -> None:
     """AdamW on every row in one pass, in place; then the gradient counts as consumed.
 
@@ -66,9 +68,12 @@ def update_rows(
     ``unit``: ``m = b1 m + (1 - b1) g``, ``v = b2 v + (1 - b2) g^2``, ``w = (1 - rate decay) w -
     rate (m / c1) / (sqrt(v / c2) + eps)`` with ``c = 1 - b^step``, and ``w / max(|w|, 1e-12)``
     where ``unit`` (Loshchilov and Hutter 2019). ``scale``, ``rate`` and ``step`` may be numbers
-    or tensors on the device: what changes between replays of a CUDA graph has to be a tensor. The
+    or tensors on the device (not with `seen`, which `plain` serves): what changes between replays of a CUDA graph has to be a tensor. The
     host never waits.
     """
+    if seen is not None:
+        plain.update_rows(parameter, gradient, mean, variance, settings, seen)
+        return
     latents, width = parameter.shape
     with torch.cuda.device_of(parameter):
         _update[(latents,)](
