@@ -138,8 +138,8 @@ def _print_plan(recipe: Any, as_json: bool) -> None:
         + f"; {made['parameters']:,} parameters\n"
         f"steps       {made['steps']:,} of {recipe.batch:,} activations\n"
         f"memory      about {memory['total']:,} MiB ({parts})\n"
-        f"time        about {seconds['total']:,.0f} s (reading {seconds['reading']:,.0f}, "
-        f"steps {seconds['steps']:,.0f}), measured on this machine just now\n"
+        f"time        about {seconds['total']:,.0f} s (text {seconds['text']:,.0f}, reading "
+        f"{seconds['reading']:,.0f}, steps {seconds['steps']:,.0f}), measured just now\n"
         f"disk        about {made['checkpoint_mib']:,} MiB for a checkpoint"
     )
 

@@ -84,12 +84,12 @@ def _step_with_proposals(device: str) -> float | None:
     return None if plain else _step(device, propose=True)
 
 
-def seconds(work: Callable[[], Any], device: str = "cpu", long: float = _LONG) -> float:
-    """Median time of `work`, of three rounds or as many as fit into `long`, after one to warm up."""
+def seconds(work: Callable[[], Any], device: str) -> float:
+    """Median time of `work`, of at least three rounds, after one to warm up."""
     work()
     _wait(device)
     taken: list[float] = []
-    while len(taken) < 3 or sum(taken) < long:
+    while len(taken) < 3 or sum(taken) < _LONG:
         began = time.perf_counter()
         work()
         _wait(device)

@@ -12,9 +12,9 @@ from monosemy.tensors.axes import Float, Tensor
 from monosemy.tensors.codes import SparseCode
 from monosemy.tensors.rows import RowGradient
 
-# A gathered row costs as much as this many rows of a dense product: the share of active entries
-# at which both took the same time, measured by benchmarks/crossover.py.
-CROSSOVER = 1 / 12
+# The share of active entries at which both took the same time on two cores: between 1/12 and 1/8
+# with 16,384 latents, between 1/8 and 1/4 with 4,096 (benchmarks/crossover.py).
+CROSSOVER = 1 / 10
 # Entries written out at once.
 _ENTRIES = 1 << 22
 

@@ -68,8 +68,8 @@ def update_rows(
     ``unit``: ``m = b1 m + (1 - b1) g``, ``v = b2 v + (1 - b2) g^2``, ``w = (1 - rate decay) w -
     rate (m / c1) / (sqrt(v / c2) + eps)`` with ``c = 1 - b^step``, and ``w / max(|w|, 1e-12)``
     where ``unit`` (Loshchilov and Hutter 2019). ``scale``, ``rate`` and ``step`` may be numbers
-    or tensors on the device (not with `seen`, which `plain` serves): what changes between replays of a CUDA graph has to be a tensor. The
-    host never waits.
+    or tensors on the device: what changes between replays of a CUDA graph has to be a tensor. The
+    host never waits. With `seen`, which `plain` serves, they are numbers.
     """
     if seen is not None:
         plain.update_rows(parameter, gradient, mean, variance, settings, seen)
