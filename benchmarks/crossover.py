@@ -54,7 +54,9 @@ def main() -> None:
             with workers.undisturbed():
                 row = {"shape": shape, **measure(*sizes, density, arguments.rounds)}
             faster = "sparse" if row["sparse_ms"] < row["dense_ms"] else "dense"
-            print(f"{shape:<6}1/{1 / density:<5.0f}{row['sparse_ms']:>9} {row['dense_ms']:>9}  {faster}")
+            print(
+                f"{shape:<6}1/{1 / density:<5.0f}{row['sparse_ms']:>9} {row['dense_ms']:>9}  {faster}"
+            )
             rows.append(row)
     if arguments.json:
         write_json(arguments.json, {"rows": rows, "taken_at": f"1/{1 / dense.CROSSOVER:.0f}"})

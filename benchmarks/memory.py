@@ -2,7 +2,8 @@
 
 For each shape a fresh process makes the plan, and another trains; both run the same recipe, and the
 second says its peak resident memory. Few steps are enough: what is held does not grow with them.
-``libraries_mib`` is the peak of a process that only takes a tiny step, against the plan's constant.
+``libraries_mib`` is the peak of a process that only takes tiny steps: what the plan's own measure of
+it stands for.
 
     python benchmarks/memory.py [--only NAME ...] [--data FOLDER] [--json FILE]
 """
@@ -119,13 +120,11 @@ def capture(order: dict) -> dict:
 def libraries(order: dict) -> dict:
     from peers.worker import peak_mib
 
+    from monosemy.models.loading import load
     from monosemy.recipes import speeds
 
-    if order["with_model"]:
-        from monosemy.models.loading import load
-
-        load("specimen")
-    speeds.BATCH, speeds.LATENTS, speeds.WIDTH, speeds.K = 128, 128, 64, 8
+    load("specimen")
+    speeds.BATCH, speeds.LATENTS, speeds.WIDTH, speeds.K, speeds.COPIED = 128, 128, 64, 8, 1 << 20
     speeds.measure("cpu")
     return {"peak_mib": peak_mib()}
 
@@ -157,7 +156,7 @@ def main() -> None:
         print(json.dumps(child(options.child[0], json.loads(options.child[1]))))
         return
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # a busy machine is slow, not larger
-    found = {name: ask("libraries", {"with_model": name == "live"}) for name in ("live", "shards")}
+    libraries_mib = ask("libraries", {})["peak_mib"]
     print(f"{'':<20}{'planned':>9}{'measured':>10}{'error':>8}", flush=True)
     rows = []
     for name in options.only:
@@ -165,8 +164,8 @@ def main() -> None:
             rows.append(measure(name, options.data, Path(folder)))
         print(line(rows[-1]), flush=True)
     if options.json:
-        sizes = {name: round(answer["peak_mib"]) for name, answer in found.items()}
-        write_json(options.json, {"machine": machine(), "libraries_mib": sizes, "rows": rows})
+        found = {"machine": machine(), "libraries_mib": libraries_mib, "rows": rows}
+        write_json(options.json, found)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,9 @@ def recall(dictionary: Dictionary, rows: Tensor, k: int) -> dict:
     """Of the exact `k` of every token, the share that each way keeps."""
     shifted = (rows - dictionary.b_dec).detach()
     rows_of = dictionary.W_enc.detach(), dictionary.b_enc.detach()
-    exact, kept = (PreActivations(shifted, *rows_of, propose).largest(k) for propose in (False, True))
+    exact, kept = (
+        PreActivations(shifted, *rows_of, propose).largest(k) for propose in (False, True)
+    )
     key = lambda code: code.rows * code.latents + code.indices  # noqa: E731
     found = {"with rescoring": torch.isin(key(exact), key(kept)).double().mean().item()}
     low = (shifted.bfloat16() @ rows_of[0].bfloat16().T).float() + rows_of[1]
@@ -114,9 +116,13 @@ def main() -> None:
     for name in ("explained_variance", "dead", "cosine"):
         by = [[row[name] for row in table if row["precision"] == p] for p in PRECISIONS]
         gaps = [b - a for a, b in zip(*by, strict=True)]
-        means = ", ".join(f"{p} {statistics.mean(values):.5f}" for p, values in zip(PRECISIONS, by, strict=True))
+        means = ", ".join(
+            f"{p} {statistics.mean(values):.5f}" for p, values in zip(PRECISIONS, by, strict=True)
+        )
         seeds = statistics.stdev(by[0]) if len(gaps) > 1 else float("nan")
-        print(f"{name}: {means}; differences {[round(g, 5) for g in gaps]}, spread of seeds {seeds:.5f}")
+        print(
+            f"{name}: {means}; differences {[round(g, 5) for g in gaps]}, spread of seeds {seeds:.5f}"
+        )
     if arguments.json:
         write_json(arguments.json, {"quality": table, "recall": recalls})
 

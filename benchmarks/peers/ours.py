@@ -21,34 +21,53 @@ class Variant:
     selection: str
     objective: dict = field(default_factory=dict)
     dtype: str = "float32"
+    rows: str = "all"
 
 
 # -------------------------------------------------------------------------------------------------
 # Our contestants: a row here is a contestant, and `construct` is the only place that builds one.
 
+NESTED = {"prefixes": (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)}
 VARIANTS = {
     "topk": Variant("topk"),
+    "topk.bf16": Variant("topk", dtype="bfloat16 proposes"),
     "topk.dead": Variant("topk"),
+    "topk.bf16.dead": Variant("topk", dtype="bfloat16 proposes"),
+    "topk.active": Variant("topk", dtype="bfloat16 proposes", rows="active"),
     "batchtopk": Variant("batchtopk"),
+    "batchtopk.bf16": Variant("batchtopk", dtype="bfloat16 proposes"),
+    "matryoshka": Variant("batchtopk", NESTED),
+    "jumprelu": Variant("jumprelu", {"l0": 1e-4, "aux": 0.0}),
+    "gated": Variant("gated", {"l1": 0.1, "aux": 0.0}),
     "relu": Variant("relu", {"l1": 0.1, "aux": 0.0}),
 }
 
 
 def construct(name: str, shape: Shape, batch: torch.Tensor):
     """The program and the optimiser of a variant, as `recipes.dictionary.begin` makes them."""
-    from monosemy.dictionaries.flat import FlatDictionary
+    from monosemy.dictionaries.flat import FlatDictionary, random_unit_rows
+    from monosemy.dictionaries.gated import GatedDictionary
     from monosemy.dictionaries.selection import build_selection
     from monosemy.training.objectives import LearnDictionary, ObjectiveConfig
     from monosemy.training.optim import OptimConfig, Optimiser
     from monosemy.training.start import look
 
     variant = VARIANTS[name]
-    selection = build_selection(variant.selection, shape.k)
     draw = torch.Generator().manual_seed(0)
-    dictionary = FlatDictionary.random(shape.width, shape.latents, selection, draw).train()
-    objective = ObjectiveConfig(**variant.objective)
-    program = LearnDictionary(dictionary, look(batch, "mean"), objective, STEPS)
-    config = OptimConfig(learning_rate=rate(name))
+    directions, b_dec = (
+        random_unit_rows(shape.latents, shape.width, draw),
+        batch.new_zeros(shape.width),
+    )
+    if variant.selection == "gated":
+        dictionary = GatedDictionary.tied(directions, b_dec)
+    else:
+        selection = build_selection(variant.selection, shape.k, shape.latents)
+        dictionary = FlatDictionary.tied(directions, b_dec, selection)
+    dictionary.propose = variant.dtype != "float32"
+    program = LearnDictionary(
+        dictionary.train(), look(batch, "mean"), ObjectiveConfig(**variant.objective), STEPS
+    )
+    config = OptimConfig(learning_rate=rate(name), rows=variant.rows)
     return program, Optimiser(dictionary.parameters(), config, STEPS)
 
 
@@ -68,9 +87,15 @@ class Ours:
         with torch.no_grad():
             module = self.program.module
             module.W_enc[: self.dead] *= 0.01
-            if name == "relu":
+            if name in ("relu", "gated", "jumprelu"):
                 rows = self.program.scale * batch[:256]
-                module.b_enc -= edge((rows - module.b_dec) @ module.W_enc.T, shape.k)
+                least = edge((rows - module.b_dec) @ module.W_enc.T, shape.k)
+                if name == "jumprelu":
+                    module.selection.threshold.fill_(least)
+                else:
+                    module.b_enc -= least
+                if name == "gated":
+                    module.b_mag -= least
 
     def prepare(self) -> None:
         firing = self.program.firing
@@ -83,7 +108,8 @@ class Ours:
     def look(self, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         module, scale = self.program.module, self.program.scale
         code = module.code(batch * scale)
-        return code.counts, module.decode(code) / scale
+        active = torch.zeros(len(batch)).index_add(0, code.rows, (code.values > 0).float())
+        return active, module.decode(code) / scale
 
 
 def build(selection: str, shape: Shape, batch: torch.Tensor) -> Contestant:

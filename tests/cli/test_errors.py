@@ -8,7 +8,7 @@ import pytest
 from monosemy.data.text import split_of
 from monosemy.foundation.errors import Interrupted
 
-VERBS = "demo, sites, specimen, capture, train, evaluate"
+VERBS = "demo, sites, specimen, capture, train, evaluate, doctor"
 KNOWN = (
     "built in: demo, residual, relu, jumprelu, gated, matryoshka; or FILE.toml, or FILE.py:FUNCTION"
 )

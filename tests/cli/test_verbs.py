@@ -213,3 +213,55 @@ def test_the_specimen_can_be_trained(monosemy, monkeypatch, tmp_path):
         "held-out cross-entropy 1.000 nats a token (bigram 2.000, unigram 3.000): it/model\n"
     )
     assert value_of(monosemy(*words, "--json"))["cross_entropy"]["bigram"] == 2.0
+
+
+# --- doctor --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Measures little."""
+    from monosemy.recipes import speeds
+
+    sizes = {"WIDTH": 16, "LATENTS": 128, "BATCH": 64, "K": 4, "COPIED": 1 << 20, "_LONG": 0.0}
+    for name, value in sizes.items():
+        monkeypatch.setattr(speeds, name, value)
+
+
+def test_the_doctor_says_what_is_in_use_and_why(monosemy, quick):
+    found = value_of(monosemy("doctor", "--json"))
+    said = monosemy("doctor")
+    assert said.code == 0
+    assert "measure cpu: 5 of 5 readings" in said.err
+    for text in (
+        f"torch {found['versions']['torch']}",
+        found["processor"]["name"],
+        f"torch {found['threads']['torch']}, workers",
+        f"cpu float32    {found['kernels'][0]['kernels']}",
+        found["kernels"][0]["reason"],
+        "GFLOP/s in float32",
+        "a training step",
+        "datasets: ",
+        found["cache"]["folder"],
+        "specimen   found",
+        "to do      ",
+    ):
+        assert text in said.out
+    absent = [row["device"] not in found["devices"] for row in found["kernels"]]
+    assert said.out.count("(not here)") == sum(absent)
+
+
+def test_the_doctor_tells_what_to_do_and_that_is_no_error(monosemy, quick, monkeypatch):
+    from monosemy.recipes import speeds
+
+    def broken(*_):
+        raise RuntimeError("cannot cache function")
+
+    monkeypatch.setattr(speeds, "advance_program", broken)
+    monkeypatch.setattr("monosemy.recipes.doctor.OPTIONAL", {"no_such": ("this", "pip install it")})
+    said = monosemy("doctor", "-q")
+    assert (said.code, said.err) == (0, "")
+    problem = "RuntimeError: cannot cache function"
+    assert f"speeds     cpu: {problem}" in said.out
+    assert f"to do      measuring failed on cpu: {problem}" in said.out
+    assert "no_such: not installed (this); pip install it" in said.out

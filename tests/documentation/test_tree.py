@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path("src") / "monosemy"
 # Modules without a test file of their own, and why.
 GPU = ("above", "entries", "largest", "rows", "tiles")
-VERBS = ("capture", "demo", "evaluate", "sites", "specimen", "train")
+VERBS = ("capture", "demo", "doctor", "evaluate", "sites", "specimen", "train")
 EXCEPTIONS = {
     **{f"cli/{verb}.py": "tests/cli/test_verbs.py runs every verb" for verb in VERBS},
     **{f"tensors/triton/{name}.py": "tests/tensors/triton_cases.py runs it" for name in GPU},

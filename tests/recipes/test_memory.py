@@ -31,7 +31,7 @@ def asked() -> DictionaryRecipe:
 @pytest.fixture(autouse=True)
 def _known_libraries(request, monkeypatch):
     if "libraries" not in request.node.name:
-        monkeypatch.setattr(memory, "libraries", lambda device, with_model: 500)
+        monkeypatch.setattr(memory, "libraries", lambda device: 500)
 
 
 def test_parameters_gradients_and_moments_are_counted_exactly(asked):
@@ -164,22 +164,20 @@ def test_a_bound_below_one_is_refused(recipe, tmp_path, bound):
 # --- the libraries, and the truth ----------------------------------------------------------------
 
 
-def test_libraries_are_measured_in_a_fresh_process(monkeypatch):
+def test_libraries_are_measured_in_a_fresh_process():
     libraries.cache_clear()
-    found = libraries("cpu", with_model=True)
-    assert found - libraries("cpu", with_model=False) == memory._TRANSFORMERS_MIB
-    assert memory._KERNELS_MIB + 100 < found < 4000
+    found = libraries()
+    assert memory._REST_MIB + 100 < found < 4000
     ballast = torch.ones(64 * MIB)  # a quarter of a GiB, which is none of theirs
     libraries.cache_clear()
-    assert abs(libraries("cpu", with_model=True) - found) < 30
+    assert abs(libraries() - found) < 30
     assert ballast.sum() > 0
 
 
 def test_libraries_are_known_where_no_process_can_be_asked(monkeypatch):
     libraries.cache_clear()
     monkeypatch.setattr(sys, "executable", "no-such-python")
-    known = memory._TORCH_MIB + memory._KERNELS_MIB
-    assert libraries("cpu", with_model=False) == known
+    assert libraries() == memory._TORCH_MIB + memory._REST_MIB
     libraries.cache_clear()
 
 

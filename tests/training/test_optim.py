@@ -116,7 +116,8 @@ def test_every_option_has_an_effect(field, value):
 
 def test_the_options_above_are_all_there_are():
     marks = test_every_option_has_an_effect.pytestmark[0]
-    assert {case[0] for case in marks.args[1]} == set(OptimConfig.__dataclass_fields__)
+    fields = {case[0] for case in marks.args[1]} | {"rows"}  # which is tried further down
+    assert fields == set(OptimConfig.__dataclass_fields__)
 
 
 def test_the_reading_is_the_length_before_clipping():
@@ -282,25 +283,45 @@ def test_a_gradient_that_came_another_way_counts_too():
         assert two.grad is None
 
 
-def test_rows_go_on_bit_for_bit_from_a_saved_state():
-    whole, optimiser = made_of_rows(torch.float32)
+def test_active_rows_alone_may_move():
+    """Moments catch up, so a row that returns moves as if it had never been silent."""
+    still = {"weight_decay": 0.0, "betas": (0.0, 0.99)}
+    every, optimiser = made_of_rows(**still)
+    active, lazy = made_of_rows(rows="active", **still)
+    walk_rows(every, optimiser, range(12))
+    walk_rows(active, lazy, range(12))
+    for one, other in zip(every, active, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+    # With momentum silent rows do drift on, and not where only active rows move.
+    every, optimiser = made_of_rows()
+    active, lazy = made_of_rows(rows="active")
+    walk_rows(every, optimiser, range(12))
+    walk_rows(active, lazy, range(12))
+    assert (every[1] - active[1]).abs().max() > 0.01
+    never = torch.arange(ROWS)[::11]
+    assert torch.equal(active[1][never], made_of_rows()[0][1][never])
+
+
+@pytest.mark.parametrize("rows", ["all", "active"])
+def test_either_way_a_saved_state_goes_on_bit_for_bit(rows):
+    whole, optimiser = made_of_rows(torch.float32, rows=rows)
     walk_rows(whole, optimiser, range(8))
-    first, begun = made_of_rows(torch.float32)
+    first, begun = made_of_rows(torch.float32, rows=rows)
     walk_rows(first, begun, range(4))
     state = copy.deepcopy(begun.state_dict())
     assert set(state) == {"adam", "rows"}
-    assert [set(moments) for moments in state["rows"]] == [{"mean", "variance"}] * 2
-    walk_rows(first, begun, range(4, 6))  # what was saved does not change any more
-    second, resumed = made_of_rows(torch.float32)
-    forgetful, _ = made_of_rows(torch.float32)
-    walk_rows(second, Optimiser(second, optimiser.config, STEPS), range(4))
+    second, resumed = made_of_rows(torch.float32, rows=rows)
     with torch.no_grad():
-        for into, source in zip(forgetful, second, strict=True):
+        for into, source in zip(second, first, strict=True):
             into.copy_(source)
     resumed.load_state_dict(state)
+    forgetful, forgotten = made_of_rows(torch.float32, rows=rows)
+    with torch.no_grad():
+        for into, source in zip(forgetful, first, strict=True):
+            into.copy_(source)
     walk_rows(second, resumed, range(4, 8))
     assert all(torch.equal(a, b) for a, b in zip(whole, second, strict=True))
-    walk_rows(forgetful, Optimiser(forgetful, optimiser.config, STEPS), range(4, 8))
+    walk_rows(forgetful, forgotten, range(4, 8))
     assert not torch.equal(whole[0], forgetful[0]), "without its moments it goes elsewhere"
 
 
@@ -318,13 +339,14 @@ def test_frozen_rows_are_left_alone():
 def test_settings_out_of_range_are_refused_all_at_once():
     nan = float("nan")
     with pytest.raises(UserError) as caught:
-        OptimConfig(learning_rate=-1.0, warmup=2.0, decay=nan, betas=(0.9, 1.0), clip=-1.0)
+        OptimConfig(-1.0, warmup=2.0, decay=nan, betas=(0.9, 1.0), clip=-1.0, rows="some")
     assert str(caught.value).splitlines() == [
-        "the optimiser's configuration has 5 problems:",
+        "the optimiser's configuration has 6 problems:",
         "  - learning_rate = -1.0; wanted more than 0",
         "  - warmup = 2.0; wanted 0 to 1",
         "  - decay = nan; wanted 0 to 1",
         "  - betas = (0.9, 1.0); wanted two numbers from 0 to below 1",
         "  - clip = -1.0; wanted at least 0",
+        "  - rows = some; wanted all or active",
     ]
     OptimConfig(warmup=1.0, decay=1.0, betas=(0.0, 0.0), clip=0.0)

@@ -24,9 +24,9 @@ from monosemy.models.sites import Site
 from monosemy.tensors import routes
 
 MIB = 2**20
-# Of the libraries beyond torch itself: numba, its compiled kernels, oneDNN's and MKL's code and
-# buffers (285), and transformers with a model's module and a tokenizer (70 more).
-_KERNELS_MIB, _TRANSFORMERS_MIB = 285, 70
+# Of the libraries beyond torch itself: transformers (or what torch's optimiser imports without it),
+# numba, compiled kernels, oneDNN's and MKL's code and buffers.
+_REST_MIB = 350
 # Where a fresh process cannot be asked: torch for processors on Linux.
 _TORCH_MIB = 220
 # A tile of pre-activations of the compiled kernels, and of the plain ones.
@@ -130,7 +130,7 @@ def estimate(recipe: Any, reading: Reading) -> dict[str, int]:
     spike = _TOKENISED * reading.together + _ON_ITS_WAY * reading.longest
     text = reading.text_bytes + _KEPT * spike + (_PACKED * reading.tokens if spike else 0)
     sizes = {
-        "libraries": MIB * libraries(recipe.device, with_model=bool(reading.model_bytes)),
+        "libraries": MIB * libraries(recipe.device),
         "model": reading.model_bytes + reading.forward_bytes,
         "text": text,
         "activations": rows * (reading.row_bytes + 16) + looked,
@@ -180,17 +180,16 @@ def _to_lower(parts: dict[str, int]) -> list[str]:
 
 
 @cache
-def libraries(device: str = "cpu", with_model: bool = True) -> int:
+def libraries(device: str = "cpu") -> int:
     """MiB of the process before it holds anything: torch's, asked of a fresh process, and the rest."""
-    rest = _KERNELS_MIB + (_TRANSFORMERS_MIB if with_model else 0)
     script = _PEAK.format(device=device)
     try:
         done = subprocess.run(
             [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
         )
-        return rest + int(done.stdout)
+        return _REST_MIB + int(done.stdout)
     except (OSError, ValueError, subprocess.SubprocessError):
-        return rest + _TORCH_MIB
+        return _REST_MIB + _TORCH_MIB
 
 
 # Linux hands the peak of the process that starts it on to a new one, but for this file.

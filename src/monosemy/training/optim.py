@@ -76,20 +76,27 @@ def rate_at(step: int, steps: int, config: OptimConfig) -> float:
 
 @dataclass(frozen=True, eq=False)
 class _Rows:
-    """A parameter that carries a row gradient, and Adam's moments of it."""
+    """A parameter that is updated row by row (a vector is one row), and Adam's moments of it."""
 
     parameter: nn.Parameter
+    rows: Tensor
+    """The parameter's memory, as a matrix."""
     gradient: RowGradient
     mean: Tensor
     variance: Tensor
     seen: Tensor | None
     """The step at which each row last had a gradient, where silent rows are left alone."""
+    decay: float
 
     @classmethod
-    def of(cls, parameter: nn.Parameter, gradient: RowGradient, every: bool) -> _Rows:
-        mean, variance = torch.zeros_like(gradient.values), torch.zeros_like(gradient.values)
+    def of(cls, parameter: nn.Parameter, config: OptimConfig) -> _Rows:
+        matrix = parameter.ndim >= 2
+        rows = parameter.detach().view(len(parameter) if matrix else 1, -1)
+        gradient = gradient_of(parameter) or RowGradient.of(rows)
+        moments = torch.zeros_like(rows), torch.zeros_like(rows)
+        every = config.rows == "all" or not matrix
         seen = None if every else torch.zeros_like(gradient.touched, dtype=torch.int64)
-        return cls(parameter, gradient, mean, variance, seen)
+        return cls(parameter, rows, gradient, *moments, seen, config.weight_decay * matrix)
 
     @property
     def state(self) -> dict[str, Tensor]:
@@ -98,90 +105,93 @@ class _Rows:
 
     @property
     def squared_norm(self) -> Tensor:
-        return kernels_for(self.mean).squared_norm(self.gradient)
+        return kernels_for(self.rows).squared_norm(self.gradient)
 
     def absorb(self) -> None:
-        """What came another way than through the kernels counts too."""
+        """What came by autograd's own way, and not through the kernels, counts too."""
         if self.parameter.grad is not None:
-            self.gradient.values.copy_(self.gradient.dense() + self.parameter.grad)
+            new = self.parameter.grad.view_as(self.rows)
+            self.gradient.values.copy_(self.gradient.dense() + new)
             self.gradient.changed(slice(None))
             self.parameter.grad = None
+
+    def update(self, settings: AdamSettings) -> None:
+        state = self.gradient, self.mean, self.variance, settings, self.seen
+        kernels_for(self.rows).update_rows(self.rows, *state)
 
 
 class Optimiser:
     """AdamW over parameters; its state is exactly what a resumed run needs.
 
-    A parameter that carries a `RowGradient` is updated in one pass: the gradient along unit rows
-    taken out, clipped, Adam, rows back to length one.
+    Where one of them carries a `RowGradient`, each is updated in one pass: the gradient along unit
+    rows taken out, clipped, Adam, rows back to length one. Elsewhere torch's AdamW does it.
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], config: OptimConfig, steps: int):
         self.config = config
         self.steps = steps
         chosen = [p for p in parameters if p.requires_grad]
-        carried = [(p, gradient_of(p)) for p in chosen]
-        self._rows = [
-            _Rows.of(p, gradient, config.rows == "all")
-            for p, gradient in carried
-            if gradient is not None
-        ]
-        others = [p for p, gradient in carried if gradient is None]
-        groups = [
-            {"params": [p for p in others if p.ndim >= 2], "weight_decay": config.weight_decay},
-            {"params": [p for p in others if p.ndim < 2], "weight_decay": 0.0},
-        ]
-        self.adam = torch.optim.AdamW(
-            [group for group in groups if group["params"]],
-            lr=config.learning_rate,
-            betas=config.betas,
-            eps=_EPS,
-            fused=True,
-        )
+        by_rows = any(gradient_of(p) is not None for p in chosen)
+        self._rows = [_Rows.of(p, config) for p in chosen] if by_rows else []
+        # torch imports its compiler for an optimiser: a second and 150 MiB, for those who need it.
+        self.adam = None if by_rows else _adam(chosen, config)
 
     @torch.no_grad()
     def step(self, step: int) -> dict[str, torch.Tensor]:
         """Apply the gradients of step `step` and clear them; returns readings for the journal."""
+        rate = rate_at(step, self.steps, self.config)
+        if self.adam is not None:
+            return _step(self.adam, rate, self.config.clip)
         for rows in self._rows:
             rows.absorb()
         readings, scale = self._clip()
-        rate = rate_at(step, self.steps, self.config)
-        for group in self.adam.param_groups:
-            group["lr"] = rate
-        self.adam.step()
-        self.adam.zero_grad(set_to_none=True)
         for rows in self._rows:
-            settings = AdamSettings(
-                rate=rate, betas=self.config.betas, eps=_EPS, decay=self.config.weight_decay,
-                step=step + 1, scale=scale,
+            rows.update(
+                AdamSettings(
+                    rate=rate, betas=self.config.betas, eps=_EPS, decay=rows.decay,
+                    step=step + 1, scale=scale,
+                )
             )  # fmt: skip
-            moments = rows.mean, rows.variance
-            update = kernels_for(rows.mean).update_rows
-            update(rows.parameter.detach(), rows.gradient, *moments, settings, rows.seen)
         return readings
 
     def _clip(self) -> tuple[dict[str, torch.Tensor], float | torch.Tensor]:
-        """Scale ordinary gradients to the largest norm allowed; the factor for the others."""
+        """The norm of the whole gradient, and the factor that brings it down to what is allowed."""
         if not self.config.clip:
             return {}, 1.0
-        grads = [p.grad for group in self.adam.param_groups for p in group["params"]]
-        grads = [grad for grad in grads if grad is not None]
-        squares = [grad.double().square().sum() for grad in grads]
-        squares += [rows.squared_norm for rows in self._rows]
-        norm = (
-            torch.stack(squares).sum().sqrt() if squares else torch.zeros((), dtype=torch.float64)
-        )
-        scale = (self.config.clip / (norm + 1e-6)).clamp(max=1.0)
-        for grad in grads:
-            grad.mul_(scale)
-        return {"gradient_norm": norm}, scale
+        norm = torch.stack([rows.squared_norm for rows in self._rows]).sum().sqrt()
+        return {"gradient_norm": norm}, (self.config.clip / (norm + 1e-6)).clamp(max=1.0)
 
     def state_dict(self) -> dict[str, Any]:
         """Adam's moments."""
-        return {"adam": self.adam.state_dict(), "rows": [rows.state for rows in self._rows]}
+        adam = None if self.adam is None else self.adam.state_dict()
+        return {"adam": adam, "rows": [rows.state for rows in self._rows]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up moments saved by `state_dict`."""
-        self.adam.load_state_dict(state["adam"])
+        if self.adam is not None:
+            self.adam.load_state_dict(state["adam"])
         for rows, saved in zip(self._rows, state["rows"], strict=True):
             for name, kept in rows.state.items():
                 kept.copy_(saved[name])
+
+
+def _adam(parameters: list[nn.Parameter], config: OptimConfig) -> torch.optim.AdamW:
+    groups = [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    rate, betas = config.learning_rate, config.betas
+    return torch.optim.AdamW(groups, lr=rate, betas=betas, eps=_EPS, fused=True)
+
+
+def _step(adam: torch.optim.AdamW, rate: float, clip: float) -> dict[str, torch.Tensor]:
+    readings = {}
+    if clip:
+        everything = [p for group in adam.param_groups for p in group["params"]]
+        readings["gradient_norm"] = nn.utils.clip_grad_norm_(everything, clip)
+    for group in adam.param_groups:
+        group["lr"] = rate
+    adam.step()
+    adam.zero_grad(set_to_none=True)
+    return readings

@@ -32,7 +32,7 @@ def _settings(begun, **changes):
     return AdamSettings(**ordinary | changes)
 
 
-def _in_one_pass(side, dtype, unit, **changes):
+def _in_one_pass(side, dtype, unit, seen=None, **changes):
     rows = _start(dtype)
     mean, variance = torch.zeros_like(rows), torch.zeros_like(rows)
     gradient = RowGradient.of(rows, unit)
@@ -40,7 +40,7 @@ def _in_one_pass(side, dtype, unit, **changes):
         gradient.values.copy_(values)
         gradient.values[~touched] = torch.nan  # means nothing
         gradient.touched.copy_(touched)
-        side.update_rows(rows, gradient, mean, variance, _settings(step, **changes))
+        side.update_rows(rows, gradient, mean, variance, _settings(step, **changes), seen)
         assert not gradient.touched.any(), "it is spent"
     return rows, mean, variance
 
@@ -107,6 +107,53 @@ def test_rows_never_touched_stay_where_they_are_without_decay(side, unit):
     torch.testing.assert_close(rows[never], _start(torch.float64)[never], rtol=1e-14, atol=0)
     assert not mean[never].any()
     assert not variance[never].any()
+
+
+def _nobody():
+    return torch.zeros(LATENTS, dtype=torch.int64)
+
+
+@pytest.mark.parametrize("side", BACKENDS)
+@pytest.mark.parametrize("dtype", TYPES)
+def test_moments_of_rows_that_return_are_what_they_would_have_been(side, dtype):
+    seen = _nobody()
+    _, mean, variance = _in_one_pass(BACKENDS[side], dtype, False, seen)
+    _, every_mean, every_variance = _in_steps(dtype, False)
+    # Between two gradients the moments only decay, so those of silent rows are behind by that.
+    gone = (STEPS - seen)[:, None].to(dtype)
+    exact = (
+        {"rtol": 1e-4, "atol": 1e-7} if dtype == torch.float32 else {"rtol": 1e-9, "atol": 1e-12}
+    )
+    torch.testing.assert_close(mean * 0.9**gone, every_mean, **exact)
+    torch.testing.assert_close(variance * 0.99**gone, every_variance, **exact)
+    assert len(gone.unique()) > 3
+
+
+@pytest.mark.parametrize("side", BACKENDS)
+@pytest.mark.parametrize("unit", [False, True])
+def test_without_momentum_and_decay_leaving_silent_rows_alone_is_exact(side, unit):
+    still = {"betas": (0.0, 0.99)}
+    every = _in_one_pass(BACKENDS[side], torch.float64, unit, **still)[0]
+    active = _in_one_pass(BACKENDS[side], torch.float64, unit, _nobody(), **still)[0]
+    torch.testing.assert_close(active, every, rtol=1e-12, atol=1e-14)
+    usual = (_in_one_pass(BACKENDS[side], torch.float64, unit, s)[0] for s in (None, _nobody()))
+    assert next(usual).sub_(next(usual)).abs().max() > 1e-3, "with momentum it is not"
+
+
+@pytest.mark.parametrize("side", BACKENDS)
+def test_silent_rows_are_left_alone_to_the_last_bit(side):
+    draw = torch.Generator().manual_seed(0)
+    rows, mean, variance = (torch.rand(LATENTS, WIDTH, generator=draw) for _ in range(3))
+    before = [part.clone() for part in (rows, mean, variance)]
+    gradient, seen = RowGradient.of(rows, unit=True), _nobody()
+    gradient.values.fill_(1.0)
+    touched = torch.arange(LATENTS) % 3 == 0
+    gradient.touched.copy_(touched)
+    BACKENDS[side].update_rows(rows, gradient, mean, variance, _settings(4, decay=0.5), seen)
+    for part, old in zip((rows, mean, variance), before, strict=True):
+        assert torch.equal(part[~touched], old[~touched])
+        assert (part[touched] != old[touched]).any(1).all()
+    assert torch.equal(seen, 5 * touched)
 
 
 def test_threads_change_no_bit():

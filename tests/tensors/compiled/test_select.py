@@ -178,7 +178,7 @@ def test_entries_that_are_proposed_below_zero_and_lie_above_it_are_kept(pruned):
     """More candidates than may be held, most of them within the margin of zero."""
     x, W, b = _encoder(200, 64, 600)
     x[:, 0], W[:, 0], b[:] = 8.0, -1.8, 0.0
-    b[0] = -1000.0  # widens the margin for everybody
+    b[0] = -1e6  # widens the margin for everybody
     positive = plain.pre_activations(x.double(), W.double(), b.double()) > 0
     proposed = plain.pre_activations(x.bfloat16().float(), W.bfloat16().float(), b) > 0
     assert (positive & ~proposed).any()
@@ -228,6 +228,15 @@ def test_tiles_and_threads_change_nothing(name, propose, monkeypatch):
         assert _equal(whole, getattr(compiled, name)(*encoder, *rest, propose=propose))
     finally:
         torch.set_num_threads(threads)
+
+
+def test_an_equal_entry_of_an_earlier_token_in_a_later_tile_comes_first(monkeypatch, pruned):
+    monkeypatch.setattr(tiles, "_ENTRIES", 64 * 2)
+    pre = torch.zeros(2, 130)
+    pre[1, :10], pre[0, 100] = 5.0, 5.0
+    code = compiled.keep_batch(torch.eye(2), pre.T.contiguous(), torch.zeros(130), 1)
+    assert (code.rows.tolist(), code.indices.tolist()) == ([0], [100])
+    assert pruned
 
 
 def test_more_entries_than_there_was_memory_for():
