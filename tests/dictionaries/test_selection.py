@@ -107,3 +107,37 @@ def test_selections_by_name():
         UserError, match="unknown selection 'softmax'; known: relu, topk, batchtopk, jumprelu"
     ):
         build_selection("softmax", 5, 9)
+
+
+# --- JumpReLU learns its thresholds ---------------------------------------------------------------
+
+
+def test_thresholds_have_the_straight_through_gradients():
+    """Against the formula of arXiv:2407.14435, entry by entry, on dense pre-activations."""
+    draw = torch.Generator().manual_seed(0)
+    x, W = (torch.randn(*shape, generator=draw).double() for shape in ((30, 6), (9, 6)))
+    weights = torch.randn(30, 9, generator=draw).double()
+    width, slope = 0.4, 0.25
+    threshold = torch.rand(9, generator=draw).double()
+    selection = JumpReLU(threshold, bandwidth=width).train()
+    linear = selection.support(PreActivations(x, W, torch.zeros(9).double()))
+    code = selection.activate(linear)
+    count = selection.penalties(linear, 6)["l0"]
+    ((code.values * weights[code.rows, code.indices]).sum() + slope * count).backward()
+    pre = x @ W.T
+    inside = ((pre - threshold).abs() < width / 2) & (pre > 0)
+    assert inside.any()
+    jump = -(threshold / width * inside * weights).sum(0)
+    step = -slope * inside.sum(0) / width / 30
+    torch.testing.assert_close(selection.threshold.grad, jump + step)
+    torch.testing.assert_close(count.detach(), (pre > threshold).sum().double() / 30)
+
+
+def test_training_codes_hold_zeros_inside_the_rectangle_and_evaluation_none():
+    x, W, none = torch.tensor([[1.0]]), torch.tensor([[0.9], [1.04], [1.3]]), torch.zeros(3)
+    selection = JumpReLU(torch.ones(3), bandwidth=0.3)
+    pre = PreActivations(x, W, none)
+    code = selection.train().activate(selection.support(pre))
+    torch.testing.assert_close(code.values, torch.tensor([0.0, 1.04, 1.3]))
+    code = selection.eval().activate(selection.support(pre))
+    torch.testing.assert_close(code.values, torch.tensor([1.04, 1.3]))

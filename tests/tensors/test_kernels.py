@@ -221,3 +221,31 @@ def test_pre_activations_answer_as_the_plain_twin_does(propose):
         assert torch.equal(found.dense(), wanted.dense())
         assert torch.equal(found.indices, wanted.indices)
     assert torch.equal(asked.full(), plain.pre_activations(*parts))
+
+
+# --- nested prefixes ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ends", [[16], [3, 16], [1, 2, 9, 16]])
+def test_every_prefix_and_every_gradient_is_that_of_its_own_decoding(ends):
+    draw = torch.Generator().manual_seed(0)
+
+    def numbers(*shape):
+        return torch.randn(*shape, generator=draw, dtype=torch.float64)
+
+    target, W, b = numbers(20, 7), numbers(16, 7), numbers(7)
+    full = numbers(20, 16) * (torch.rand(20, 16, generator=draw) < 0.3)
+    full[4] = 0
+    weights = torch.rand(20, len(ends), generator=draw).double()
+    ours, twin = ([t.clone().requires_grad_() for t in (full, W, b)] for _ in range(2))
+    code = SparseCode.from_mask(full != 0, ours[0])
+    errors, rest = kernels.nested_squared_error(code, ours[1], ours[2], target, torch.tensor(ends))
+    (errors * weights).sum().backward()
+    back = [twin[0][:, :end] @ twin[1][:end] + twin[2] for end in ends]
+    expected = torch.stack([(target - one).square().sum(1) for one in back], dim=1)
+    (expected * weights).sum().backward()
+    torch.testing.assert_close(errors, expected)
+    torch.testing.assert_close(rest, (target - back[-1]).detach())
+    for one, other, name in zip(ours, twin, ("values", "W_dec", "b_dec"), strict=True):
+        grad = other.grad * (full != 0) if name == "values" else other.grad
+        torch.testing.assert_close(one.grad, grad, msg=name)

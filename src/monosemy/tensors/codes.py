@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property
+from importlib.util import find_spec
 
 import numpy as np
 import torch
@@ -55,7 +56,7 @@ class SparseCode:
 
         Within a latent, entries stay in token order, so that sums over them repeat exactly.
         """
-        if self.indices.device.type == "cpu":
+        if self.indices.device.type == "cpu" and find_spec("numba"):
             bounds, order = _counting_sort()(self.indices.numpy(), self.latents)
             return torch.from_numpy(bounds), torch.from_numpy(order)
         ends = torch.bincount(self.indices, minlength=self.latents).cumsum(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 import numpy as np
 import torch
@@ -62,7 +63,7 @@ def add_rows(code: SparseCode, matrix: Float[Tensor, "token width"], into: RowGr
 
 def written(code: SparseCode) -> Float[Tensor, "token latent"]:
     """`code` with its zeros, outside the gradient."""
-    if code.values.device.type != "cpu":
+    if code.values.device.type != "cpu" or not find_spec("numba"):
         return code.detach().dense()
     from monosemy.tensors.order import write_out
 
