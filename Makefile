@@ -35,6 +35,7 @@ check: $(READY)  ## Format, lint, types, import contract, documentation
 
 bench: $(READY)  ## Measure speed against peers (writes to benchmarks/reports)
 	$(BIN)/python benchmarks/capture.py --json benchmarks/reports/capture.json
+	$(BIN)/python benchmarks/step.py --shape M --json runs/step.json --figure runs/step.svg
 
 docs: $(READY)  ## Write the generated pages of docs/ again
 	$(BIN)/python docs/generate.py
