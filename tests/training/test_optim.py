@@ -125,7 +125,7 @@ def test_the_reading_is_the_length_before_clipping():
     for parameter, gradient in zip(parameters, gradients(0), strict=True):
         parameter.grad = gradient
     length = torch.cat([gradient.flatten() for gradient in gradients(0)]).norm()
-    torch.testing.assert_close(optimiser.step(0)["gradient_norm"], length.double())
+    torch.testing.assert_close(optimiser.step(0)["gradient_norm"], length)
     assert made(clip=0.0)[1].config.clip == 0
 
 
@@ -333,7 +333,7 @@ def test_frozen_rows_are_left_alone():
     parameters[3].grad = torch.ones(ROWS).double()
     optimiser.step(50)
     assert torch.equal(parameters[1], before)
-    assert len(optimiser.state_dict()["rows"]) == 1
+    assert len(optimiser.state_dict()["rows"]) == len(parameters) - 1
 
 
 def test_settings_out_of_range_are_refused_all_at_once():
