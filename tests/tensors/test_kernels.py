@@ -249,3 +249,20 @@ def test_every_prefix_and_every_gradient_is_that_of_its_own_decoding(ends):
     for one, other, name in zip(ours, twin, ("values", "W_dec", "b_dec"), strict=True):
         grad = other.grad * (full != 0) if name == "values" else other.grad
         torch.testing.assert_close(one.grad, grad, msg=name)
+
+
+def test_two_nested_errors_do_not_share_what_they_keep():
+    draw = torch.Generator().manual_seed(1)
+    W, none = torch.randn(6, 4, generator=draw), torch.zeros(4)
+    targets = torch.randn(2, 9, 4, generator=draw)
+    values = torch.rand(9, 6, generator=draw)
+    ends = torch.tensor([2, 6])
+
+    def gradient(which):
+        rows = W.clone().requires_grad_()
+        code = SparseCode.from_dense(values)
+        errors = [kernels.nested_squared_error(code, rows, none, targets[i], ends) for i in which]
+        sum(error.sum() for error, _ in errors).backward()
+        return rows.grad
+
+    torch.testing.assert_close(gradient([0, 1]), gradient([0]) + gradient([1]))

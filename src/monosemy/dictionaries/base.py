@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import nn
 
 from monosemy.dictionaries.selection import Selection
@@ -72,6 +73,15 @@ class Dictionary(nn.Module, ABC):
             return kernels.decode(code, self.W_dec, self.b_dec)
         return code @ self.W_dec + self.b_dec
 
+    def _linear(self, x: Activations) -> SparseCode:
+        """``W_enc (x - b_dec) + b_enc`` of the entries that survive, tied to the encoder."""
+        with torch.no_grad():
+            shifted = x - self.b_dec
+            asked = kernels.PreActivations(shifted, self.W_enc, self.b_enc, self.propose)
+            support = self.selection.support(asked)
+        encoder = self.W_enc, self.b_enc, self.b_dec
+        return kernels.differentiable_values(support, x, *encoder, shifted)
+
     def training_code(self, x: Activations) -> tuple[SparseCode, dict[str, Tensor]]:
         """The code, and differentiable scalars that training may be asked to keep small, by name."""
         return self.code(x), {}
@@ -104,3 +114,17 @@ class Dictionary(nn.Module, ABC):
                 "name the site it was trained on"
                 + (f" ({self.metadata['hook_name']})" if "hook_name" in self.metadata else "")
             )
+
+
+def misfits(
+    W_dec: Float[Tensor, "latent width"],
+    given: dict[str, Tensor],
+    wanted: dict[str, tuple[int, ...]],
+) -> list[str]:
+    """A reason for each tensor of `given` whose shape is not the one that `W_dec` asks for."""
+    return [
+        f"{name} has shape {tuple(given[name].shape)}; wanted {shape}, as W_dec is "
+        f"{tuple(W_dec.shape)}"
+        for name, shape in wanted.items()
+        if tuple(given[name].shape) != shape
+    ]

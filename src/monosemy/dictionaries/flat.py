@@ -5,13 +5,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from monosemy.dictionaries.base import Dictionary
+from monosemy.dictionaries.base import Dictionary, misfits
 from monosemy.dictionaries.selection import Selection
 from monosemy.foundation.errors import refuse
-from monosemy.tensors import kernels
 from monosemy.tensors.axes import Activations, Float, Tensor
 from monosemy.tensors.codes import SparseCode
-from monosemy.tensors.kernels import PreActivations
 
 
 class FlatDictionary(Dictionary):
@@ -43,12 +41,7 @@ class FlatDictionary(Dictionary):
         latents, width = W_dec.shape
         wanted = {"W_enc": (latents, width), "b_enc": (latents,), "b_dec": (width,)}
         given = {"W_enc": W_enc, "b_enc": b_enc, "b_dec": b_dec}
-        reasons = [
-            f"{name} has shape {tuple(given[name].shape)}; wanted {shape}, as W_dec is "
-            f"{(latents, width)}"
-            for name, shape in wanted.items()
-            if tuple(given[name].shape) != shape
-        ]
+        reasons = misfits(W_dec, given, wanted)
         refuse(reasons + selection.refuse_for(latents), "this dictionary")
         self.W_enc = nn.Parameter(W_enc)
         self.b_enc = nn.Parameter(b_enc)
@@ -82,15 +75,6 @@ class FlatDictionary(Dictionary):
         """The code, and what training may be asked to keep small."""
         linear = self._linear(x)
         return self.selection.activate(linear), self.selection.penalties(linear, self.width)
-
-    def _linear(self, x: Activations) -> SparseCode:
-        """Pre-activations of the entries that survive."""
-        with torch.no_grad():
-            shifted = x - self.b_dec
-            asked = PreActivations(shifted, self.W_enc, self.b_enc, self.propose)
-            support = self.selection.support(asked)
-        encoder = self.W_enc, self.b_enc, self.b_dec
-        return kernels.differentiable_values(support, x, *encoder, shifted)
 
     @torch.no_grad()
     def rescale_(self, factor: float) -> FlatDictionary:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from monosemy.dictionaries.base import Dictionary
+from monosemy.dictionaries.base import Dictionary, misfits
 from monosemy.dictionaries.selection import ReLU
 from monosemy.foundation.errors import refuse
 from monosemy.tensors import kernels
 from monosemy.tensors.axes import Activations, Float, Tensor
 from monosemy.tensors.codes import SparseCode
-from monosemy.tensors.kernels import PreActivations
 
 
 class GatedDictionary(Dictionary):
@@ -48,12 +47,7 @@ class GatedDictionary(Dictionary):
         wanted = {"W_enc": (latents, width), "b_dec": (width,)}
         wanted |= dict.fromkeys(("b_enc", "r_mag", "b_mag"), (latents,))
         given = {"W_enc": W_enc, "b_dec": b_dec, "b_enc": b_enc, "r_mag": r_mag, "b_mag": b_mag}
-        reasons = [
-            f"{name} has shape {tuple(given[name].shape)}; wanted {shape}, as W_dec is "
-            f"{(latents, width)}"
-            for name, shape in wanted.items()
-            if tuple(given[name].shape) != shape
-        ]
+        reasons = misfits(W_dec, given, wanted)
         refuse(reasons, "this dictionary")
         self.W_enc = nn.Parameter(W_enc)
         self.b_enc = nn.Parameter(b_enc)
@@ -73,24 +67,15 @@ class GatedDictionary(Dictionary):
 
     def code(self, x: Activations) -> SparseCode:
         """See the class."""
-        return self._magnitudes(self._gate(x))
+        return self._magnitudes(self._linear(x))
 
     def training_code(self, x: Activations) -> tuple[SparseCode, dict[str, Tensor]]:
         """The code, and the two terms of the class."""
-        gate = self._gate(x)
+        gate = self._linear(x)
         fixed = self.W_dec.detach(), self.b_dec.detach()
         error = kernels.squared_error(gate, *fixed, x)[0]
         terms = self.selection.penalties(gate, self.width) | {"gate": error.mean()}
         return self._magnitudes(gate), terms
-
-    def _gate(self, x: Activations) -> SparseCode:
-        """``u + b_enc`` where positive."""
-        with torch.no_grad():
-            shifted = x - self.b_dec
-            asked = PreActivations(shifted, self.W_enc, self.b_enc, self.propose)
-            support = self.selection.support(asked)
-        encoder = self.W_enc, self.b_enc, self.b_dec
-        return kernels.differentiable_values(support, x, *encoder, shifted)
 
     def _magnitudes(self, gate: SparseCode) -> SparseCode:
         u = gate.values - kernels.per_entry(self.b_enc, gate)

@@ -146,7 +146,8 @@ class JumpReLU(Selection):
     ``K(u) = [|u| < 1/2]`` of width ``bandwidth``:
     ``df/dthreshold = -threshold/bandwidth K((pre - threshold)/bandwidth)``, and for the number of
     active latents ``-1/bandwidth K(...)``. While training the code therefore holds entries inside
-    the rectangle below the threshold too, with the value zero.
+    the rectangle below the threshold too, with the value zero; a pre-activation that is not
+    positive never counts, also where the rectangle reaches below zero.
 
     Parameters
     ----------

@@ -44,8 +44,8 @@ def auxiliary_loss(
     ``mean |residual - f_dead W_dec[dead]|² / mean |residual|²``, where ``f_dead`` keeps the `k`
     largest positive pre-activations among the dead latents and the residual is a constant. Only
     the dead rows are multiplied, and only so many tokens of the batch (its first, so a batch must
-    be shuffled) that the step stays cheap however many latents are dead: the mean over a random
-    part of a batch is an unbiased estimate of the mean over all of it.
+    be shuffled) that the step stays cheap however many latents are dead: both means are then
+    estimated on a random part of the batch.
     """
     tokens = max(1, min(len(x), round(_SHARE * len(x) * dictionary.latents / len(dead))))
     x, target = x[:tokens], residual[:tokens].detach()

@@ -9,7 +9,7 @@ from numba.extending import overload
 from monosemy.tensors.compiled.jit import loop
 from monosemy.tensors.compiled.sums import dots_of
 
-# Entries dismissed together: most blocks hold nothing above the floor, and counting what lies
+# Entries dismissed together: most blocks hold nothing above the floor, and asking whether any lies
 # above runs in vector lanes.
 BLOCK = 64
 
@@ -68,7 +68,7 @@ def largest(tile, bias, first, begin, values, indices, counts, floors, k):  # ty
             high = low + BLOCK
             if high <= columns and not _any_above(row[low:high], bias[low:high], floor):
                 continue
-            for c in range(low, min(low + BLOCK, columns)):
+            for c in range(low, min(high, columns)):
                 value = as_float(row[c]) + bias[c]
                 if value > floor:
                     mine[n], places[n] = value, first + c
@@ -96,7 +96,7 @@ def above(  # type: ignore[no-untyped-def]
                 row[low:high], bias[low:high], floor[low:high], margin
             ):
                 continue
-            for c in range(low, min(low + BLOCK, columns)):
+            for c in range(low, min(high, columns)):
                 value = as_float(row[c]) + bias[c]
                 if value > floor[c] - margin:
                     values[filled], indices[filled] = value, first + c

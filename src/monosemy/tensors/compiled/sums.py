@@ -47,7 +47,7 @@ def nested_residual(
     """`residual` after each prefix; `part` has a row for each token and prefix."""
     matrix, target = matrix.detach().contiguous(), target.detach().contiguous()
     tokens, width = target.shape
-    out = _kept("nested", matrix, (tokens, prefixes, width))
+    out = target.new_empty(tokens, prefixes, width)
     squares = target.new_empty(tokens, prefixes)
     entries = part.offsets.numpy(), part.indices.numpy(), part.values.detach().numpy()
     tensors = matrix, target, shift.detach(), out, squares
@@ -61,17 +61,12 @@ def suffix_sums(
     rest: Float[Tensor, "token prefix width"], weights: Float[Tensor, "token prefix"]
 ) -> Float[Tensor, "token prefix width"]:
     """``sum over later prefixes q >= p of weights[q] rest[q]``."""
-    out = _kept("suffixes", rest, tuple(rest.shape))
+    # Spent before anyone can ask for the next, so its memory can be kept.
+    out = workers.scratch("suffixes", rest.dtype, rest.numel()).view(rest.shape)
     arrays = rest.numpy(), weights.contiguous().numpy(), out.numpy()
     shares = workers.share_out(len(rest), workers.LEAST_SHARE)
     workers.run(lambda start, stop: _suffixes(*arrays, start, stop), shares)
     return out
-
-
-def _kept(purpose: str, like: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Memory that lives until the next step asks for it: a step makes it once."""
-    size = shape[0] * shape[1] * shape[2]
-    return workers.scratch(purpose, like.dtype, size).view(shape)
 
 
 def dots(
