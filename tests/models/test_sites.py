@@ -119,6 +119,7 @@ def test_patterns(gpt2):
     patterns = ["transformer.h.?.mlp.act", "ln_final", "blocks.1.mlp.*", "blocks.[1].*.hook_post"]
     names = [site.name for site in sites.match(gpt2, patterns)]
     assert names == [
+        "blocks.1.mlp.hook_in",
         "blocks.1.mlp.hook_pre",
         "blocks.1.mlp.hook_post",
         "ln_final",
@@ -153,7 +154,7 @@ def test_a_real_decoder_and_a_real_encoder(shared_data):
     widths = {site.name: site.width for site in sites.listing(stories)}
     assert widths["blocks.4.hook_resid_post"] == widths["blocks.0.attn.hook_z"] == 64
     assert widths["blocks.0.mlp.hook_post"] == 172
-    assert len(widths) == 5 * 9 + 2
+    assert len(widths) == 5 * 10 + 2
     encoder = load(shared_data / "models" / "minilm-l6").model
     widths = {site.name: site.width for site in sites.listing(encoder)}
     assert widths["blocks.5.hook_normalized_resid_post"] == 384

@@ -83,7 +83,7 @@ def read_json(path: Path, what: str) -> Any:
         raise UserError(f"{what} is missing: {path} does not exist") from None
     except OSError as error:
         raise UserError(f"{what} at {path} cannot be read: {error.strerror}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # numbers too long, and lists too deep, too
         raise UserError(f"{what} at {path} is not valid JSON: {error}") from None
 
 

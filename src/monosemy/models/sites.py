@@ -7,9 +7,10 @@ Where attention and MLP run side by side (GPT-NeoX) there is no ``resid_mid`` an
 ``resid_post = resid_pre + attn_out + mlp_out``. Where the norm comes after the addition (BERT,
 OPT-350m) ``resid_mid`` and ``resid_post`` are the sums before it,
 ``resid_post = norm(resid_mid) + mlp_out``, and ``hook_normalized_resid_post`` is what the next
-block reads. ``attn.hook_z`` lays the heads side by side; ``mlp.hook_pre`` is what enters the
-activation function, ``mlp.hook_pre_linear`` the other factor of a gated MLP, ``mlp.hook_post`` what
-enters the down projection. ``ln_final`` is the output of the last norm, with its weights.
+block reads. ``attn.hook_z`` lays the heads side by side; ``mlp.hook_in`` is what enters the MLP,
+after its norm, ``mlp.hook_pre`` what enters the activation function, ``mlp.hook_pre_linear`` the
+other factor of a gated MLP, ``mlp.hook_post`` what enters the down projection. ``ln_final`` is the
+output of the last norm, with its weights.
 
 Any module path names a site too: its output, or with ``:input`` what enters it.
 """

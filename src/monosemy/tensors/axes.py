@@ -7,6 +7,7 @@ axis                  meaning
 ``context``           one packed window of text
 ``position``          a place inside a context, from 0
 ``width``             numbers in an activation vector at a site (d)
+``written``           numbers that a dictionary writes, where it writes another place than it reads
 ``latent``            entries of a dictionary (m)
 ``active``            non-zero entries of a sparse code, over all its tokens
 ``document``          one source document
@@ -21,6 +22,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 Activations = Float[Tensor, "token width"]
+Written = Float[Tensor, "token written"]
 Latents = Float[Tensor, "token latent"]
 
-__all__ = ["Activations", "Bool", "Float", "Int", "Latents", "Tensor"]
+__all__ = ["Activations", "Bool", "Float", "Int", "Latents", "Tensor", "Written"]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.util import find_spec
+from itertools import accumulate
 
 import numpy as np
 import torch
 
 from monosemy.foundation.errors import UserError
-from monosemy.tensors.axes import Float, Int, Tensor
+from monosemy.tensors.axes import Bool, Float, Int, Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,11 +57,7 @@ class SparseCode:
 
         Within a latent, entries stay in token order, so that sums over them repeat exactly.
         """
-        if self.indices.device.type == "cpu" and find_spec("numba"):
-            bounds, order = _counting_sort()(self.indices.numpy(), self.latents)
-            return torch.from_numpy(bounds), torch.from_numpy(order)
-        ends = torch.bincount(self.indices, minlength=self.latents).cumsum(0)
-        return torch.cat([ends.new_zeros(1), ends]), torch.argsort(self.indices, stable=True)
+        return _grouped(self.indices, self.latents)
 
     def dense(self) -> Float[Tensor, "token latent"]:
         """The same code with its zeros written out."""
@@ -93,6 +90,46 @@ class SparseCode:
         bounds = self.offsets[start : max(start, stop) + 1] - first
         return SparseCode(bounds, self.indices[first:last], self.values[first:last], self.latents)
 
+    def keep(self, chosen: Bool[Tensor, "active"]) -> SparseCode:
+        """Only the entries that are `chosen`."""
+        bounds = _bounds(torch.bincount(self.rows[chosen], minlength=self.tokens))
+        return SparseCode(bounds, self.indices[chosen], self.values[chosen], self.latents)
+
+    def columns(self, first: int, last: int) -> SparseCode:
+        """The latents `first` to `last` alone, numbered from zero."""
+        part = self.keep((self.indices >= first) & (self.indices < last))
+        return SparseCode(part.offsets, part.indices - first, part.values, last - first)
+
+    def split(self, sizes: Sequence[int]) -> list[SparseCode]:
+        """The first ``sizes[0]`` latents alone, the next ``sizes[1]``, ...: undoes `side_by_side`."""
+        ends = torch.tensor(list(accumulate(sizes)), device=self.indices.device)
+        bounds, order = _grouped(torch.bucketize(self.indices, ends, right=True), len(sizes))
+        # One gather for all parts; each is then a slice.
+        rows, indices, values = self.rows[order], self.indices[order], self.values[order]
+        edges, parts, first = bounds.tolist(), [], 0
+        for begin, end, size in zip(edges, edges[1:], sizes, strict=False):
+            offsets = _bounds(torch.bincount(rows[begin:end], minlength=self.tokens))
+            parts.append(SparseCode(offsets, indices[begin:end] - first, values[begin:end], size))
+            first += size
+        return parts
+
+    @classmethod
+    def side_by_side(cls, codes: Sequence[SparseCode]) -> SparseCode:
+        """Codes of the same tokens as one: the latents of each follow those before it."""
+        offsets = torch.stack([code.offsets for code in codes]).sum(0)
+        order = torch.empty_like(torch.cat([code.indices for code in codes]))
+        counts, done, moved, latents = torch.zeros_like(offsets[1:]), 0, [], 0
+        for code in codes:
+            entries = torch.arange(len(code.indices), device=offsets.device)
+            # Each entry goes behind those that earlier codes and its own code have in its token.
+            place = (offsets[:-1] + counts - code.offsets[:-1])[code.rows] + entries
+            order[place] = entries + done
+            counts, done = counts + code.counts, done + len(entries)
+            moved.append(code.indices + latents)
+            latents += code.latents
+        values = torch.cat([code.values for code in codes])
+        return cls(offsets, torch.cat(moved)[order], values[order], latents)
+
     @classmethod
     def from_dense(cls, full: Float[Tensor, "token latent"]) -> SparseCode:
         """Keep the entries that are not zero."""
@@ -109,6 +146,16 @@ class SparseCode:
 
 def _bounds(counts: Int[Tensor, "token"]) -> Int[Tensor, "bounds"]:
     return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+
+
+def _grouped(
+    labels: Int[Tensor, "active"], groups: int
+) -> tuple[Int[Tensor, "bounds"], Int[Tensor, "active"]]:
+    """Where the entries of each label begin, and the entries in stable order of label."""
+    if labels.device.type == "cpu" and find_spec("numba"):
+        bounds, order = _counting_sort()(labels.numpy(), groups)
+        return torch.from_numpy(bounds), torch.from_numpy(order)
+    return _bounds(torch.bincount(labels, minlength=groups)), torch.argsort(labels, stable=True)
 
 
 @cache
