@@ -3,32 +3,57 @@ import torch
 
 from monosemy.dictionaries.flat import FlatDictionary
 from monosemy.dictionaries.selection import TopK
+from monosemy.dictionaries.units import Units
 from monosemy.foundation.errors import UserError
 
 LEARNED = ["relu", "topk", "batchtopk", "jumprelu"]
 
 
 @pytest.mark.parametrize("kind", LEARNED)
-def test_rescaling_folds_exactly(make, rows, kind):
-    """A power of two changes no digit, so the folded dictionary agrees bit for bit."""
-    code, out = make(kind).code(rows), make(kind)(rows)
-    folded = make(kind).rescale_(4.0)
+def test_a_power_of_two_folds_bit_for_bit(make, rows, kind):
+    """It changes no digit where directions have length one, as training leaves them."""
+    before, folded = _unit(make(kind)), _unit(make(kind))
+    code, out = before.code(rows), before(rows)
+    units = Units.scaled(0.25)
+    folded.fold_(units, units)
     assert torch.equal(folded.code(4 * rows).indices, code.indices)
     assert torch.equal(folded.code(4 * rows).values, 4 * code.values)
     assert torch.equal(folded(4 * rows), 4 * out)
-    assert torch.equal(folded.W_dec, make(kind).W_dec)
+    assert torch.equal(folded.W_dec, before.W_dec)
 
 
-@pytest.mark.parametrize("kind", LEARNED)
-def test_rescaling_by_any_factor_and_back(make, rows, kind):
-    out = make(kind)(rows)
-    torch.testing.assert_close(make(kind).rescale_(0.37)(0.37 * rows), 0.37 * out)
-    torch.testing.assert_close(make(kind).rescale_(0.37).rescale_(1 / 0.37)(rows), out)
+def _unit(dictionary):
+    """Each direction along one axis, so that its length is one to the last digit."""
+    axes = torch.eye(dictionary.width)[torch.arange(dictionary.latents) % dictionary.width]
+    with torch.no_grad():
+        dictionary.W_dec.copy_(axes)
+    return dictionary
 
 
 @pytest.mark.parametrize("kind", LEARNED)
 def test_without_folding_the_answer_would_differ(make, rows, kind):
     assert (make(kind)(4 * rows) - 4 * make(kind)(rows)).abs().max() > 0.1
+
+
+@pytest.mark.parametrize("kind", LEARNED)
+@pytest.mark.parametrize("weighing", ["rescaled", "selected"])
+def test_weighing_means_nothing_where_directions_have_length_one(make, rows, kind, weighing):
+    plain, weighed = _unit(make(kind)), _unit(make(kind))
+    weighed.weighing = weighing
+    assert torch.equal(weighed.encode(rows), plain.encode(rows))
+    assert torch.equal(weighed(rows), plain(rows))
+    other = make(kind)
+    other.weighing = weighing
+    if (kind, weighing) != ("relu", "selected"):  # a length changes no sign
+        assert (other.encode(rows) - make(kind).encode(rows)).abs().max() > 0.1
+
+
+def test_rescaled_activations_are_what_a_latent_adds(make, rows):
+    """Selected by ``|W_dec[i]| pre_i`` in both; only the units of the activations differ."""
+    rescaled, selected = make("batchtopk rescaled"), make("batchtopk selected")
+    lengths = rescaled.W_dec.norm(dim=1)
+    torch.testing.assert_close(rescaled.encode(rows), selected.encode(rows) * lengths)
+    torch.testing.assert_close(rescaled(rows), selected(rows))
 
 
 def test_shapes_that_disagree_are_refused_all_at_once():

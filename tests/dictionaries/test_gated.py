@@ -5,6 +5,7 @@ import torch
 
 from monosemy.dictionaries import files
 from monosemy.dictionaries.gated import GatedDictionary
+from monosemy.dictionaries.units import Units
 from monosemy.foundation.errors import UserError
 
 
@@ -40,7 +41,7 @@ def test_the_code_is_the_formula(rows):
 def test_training_terms_and_every_gradient_are_those_of_dense_autograd(rows):
     ours, twin = made(), made()
     code, terms = ours.training_code(rows)
-    total = ours.squared_error(code, rows)[0].mean() + 0.3 * terms["l1"] + 0.7 * terms["gate"]
+    total = ours.squared_error(code, rows, rows)[0].mean() + 0.3 * terms["l1"] + 0.7 * terms["gate"]
     total.backward()
     full, gate = by_the_formula(twin, rows)
     fixed = rows - gate @ twin.W_dec.detach() - twin.b_dec.detach()
@@ -59,15 +60,16 @@ def test_the_gate_learns_from_its_own_terms_only(rows):
     """Without them a gate's bias has no gradient: which latents are active is not smooth."""
     dictionary = made()
     code, _ = dictionary.training_code(rows)
-    dictionary.squared_error(code, rows)[0].mean().backward()
+    dictionary.squared_error(code, rows, rows)[0].mean().backward()
     assert dictionary.b_enc.grad.abs().max() < 1e-12
     assert dictionary.b_mag.grad.abs().max() > 0
 
 
 def test_other_units_change_nothing_but_units(rows):
-    dictionary = made()
-    before = dictionary(rows)
-    torch.testing.assert_close(dictionary.rescale_(3.0)(3 * rows), 3 * before)
+    dictionary, units = made(), Units.scaled(torch.tensor(1 / 3, dtype=torch.float64))
+    code, before = dictionary.encode(rows), dictionary(rows)
+    torch.testing.assert_close(dictionary.fold_(units, units)(3 * rows), 3 * before)
+    torch.testing.assert_close(dictionary.encode(3 * rows), 3 * code)
 
 
 def test_files_keep_it(rows, tmp_path):

@@ -4,7 +4,10 @@ import torch
 from monosemy.dictionaries.flat import FlatDictionary
 from monosemy.dictionaries.selection import (
     BatchTopK,
+    GroupMax,
+    Identity,
     JumpReLU,
+    RawTopK,
     ReLU,
     SignedTopK,
     TopK,
@@ -141,3 +144,49 @@ def test_training_codes_hold_zeros_inside_the_rectangle_and_evaluation_none():
     torch.testing.assert_close(code.values, torch.tensor([0.0, 1.04, 1.3]))
     code = selection.eval().activate(selection.support(pre))
     torch.testing.assert_close(code.values, torch.tensor([1.04, 1.3]))
+
+
+# --- selections of files that others wrote --------------------------------------------------------
+
+
+def test_selections_of_other_libraries_by_hand():
+    assert RawTopK(2).support(PRE).dense().tolist() == [[0, 0, 2, 0.75], [0, 0, -1, 0.25]]
+    assert RawTopK(4).support(PRE).dense().tolist() == ENTRIES.tolist()
+    assert Identity().support(PRE).dense().tolist() == ENTRIES.tolist()
+    assert GroupMax(2).support(PRE).dense().tolist() == [[0.5, 0, 2, 0], [0, 0, 0, 0.25]]
+    assert GroupMax(1).support(PRE).dense().tolist() == [[0, 0, 2, 0], [0, 0, 0, 0.25]]
+    assert torch.equal(GroupMax(4).support(PRE).dense(), ReLU().support(PRE).dense())
+
+
+def test_of_equal_entries_the_lowest_latent():
+    same = of(torch.tensor([[1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 0.0, 0.0]]))
+    assert GroupMax(2).support(same).dense().tolist() == [[1, 0, 1, 0], [0, 0, 0, 0]]
+    assert RawTopK(3).support(same).dense().tolist() == [[1, 1, 1, 0], [0, 0, 0, 0]]
+    assert Identity().support(same).counts.tolist() == [4, 0]
+
+
+@pytest.mark.parametrize("make", [RawTopK, GroupMax])
+def test_their_k_must_fit(make):
+    for k in (0, 5):
+        with pytest.raises(UserError, match=f"k = {k} for 4 latents; wanted 1 <= k <= latents"):
+            _with(make(k))
+    assert _with(make(2)).selection.compares
+
+
+def test_groups_must_be_of_equal_size():
+    with pytest.raises(UserError, match="4 latents do not fall into 3 groups of equal size"):
+        _with(GroupMax(3))
+    _with(GroupMax(4))
+
+
+@pytest.mark.parametrize("selection", [RawTopK(3), GroupMax(3), Identity()])
+def test_their_entries_have_the_gradients_of_dense_ones(selection):
+    draw = torch.Generator().manual_seed(0)
+    dictionary = FlatDictionary.random(6, 9, selection, draw).double()
+    x = torch.randn(20, 6, generator=draw).double()
+    weights = torch.randn(20, 9, generator=draw).double()
+    code = dictionary.encode(x)
+    (code * weights).sum().backward()
+    pre = (x - dictionary.b_dec) @ dictionary.W_enc.T + dictionary.b_enc
+    wanted = torch.autograd.grad((pre * (code != 0) * weights).sum(), dictionary.W_enc)[0]
+    torch.testing.assert_close(dictionary.W_enc.grad, wanted)

@@ -23,6 +23,7 @@ class FlatDictionary(Dictionary):
     W_enc, b_enc : the encoder.
     W_dec, b_dec : the directions and their offset; `b_dec` is also subtracted before encoding.
     selection : which pre-activations survive.
+    centred, weighing : see `Dictionary`; what is trained here is centred and not weighed.
 
     Errors
     ------
@@ -36,6 +37,8 @@ class FlatDictionary(Dictionary):
         W_dec: Float[Tensor, "latent width"],
         b_dec: Float[Tensor, "width"],
         selection: Selection,
+        centred: bool = True,
+        weighing: str = "none",
     ):
         super().__init__()
         latents, width = W_dec.shape
@@ -48,6 +51,8 @@ class FlatDictionary(Dictionary):
         self.W_dec = nn.Parameter(W_dec)
         self.b_dec = nn.Parameter(b_dec)
         self.selection = selection
+        self.centred = centred
+        self.weighing = weighing
 
     @classmethod
     def tied(
@@ -69,20 +74,13 @@ class FlatDictionary(Dictionary):
 
     def code(self, x: Activations) -> SparseCode:
         """See the class."""
-        return self.selection.activate(self._linear(x))
+        return self._weighed(self.selection.activate(self._linear(x)))
 
     def training_code(self, x: Activations) -> tuple[SparseCode, dict[str, Tensor]]:
         """The code, and what training may be asked to keep small."""
         linear = self._linear(x)
-        return self.selection.activate(linear), self.selection.penalties(linear, self.width)
-
-    @torch.no_grad()
-    def rescale_(self, factor: float) -> FlatDictionary:
-        """See `Dictionary`."""
-        self.b_enc.mul_(factor)
-        self.b_dec.mul_(factor)
-        self.selection.rescale_(factor)
-        return self
+        code = self._weighed(self.selection.activate(linear))
+        return code, self.selection.penalties(linear, self.width)
 
 
 def random_unit_rows(

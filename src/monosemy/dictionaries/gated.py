@@ -7,6 +7,7 @@ from torch import nn
 
 from monosemy.dictionaries.base import Dictionary, misfits
 from monosemy.dictionaries.selection import ReLU
+from monosemy.dictionaries.units import Units
 from monosemy.foundation.errors import refuse
 from monosemy.tensors import kernels
 from monosemy.tensors.axes import Activations, Float, Tensor
@@ -66,8 +67,9 @@ class GatedDictionary(Dictionary):
         return cls(directions.clone(), gate, scale, bias, directions.clone(), b_dec.clone())
 
     def code(self, x: Activations) -> SparseCode:
-        """See the class."""
-        return self._magnitudes(self._linear(x))
+        """See the class. An open gate over a magnitude of zero is no active latent."""
+        code = self._magnitudes(self._linear(x))
+        return code if self.training else code.keep(code.values > 0)
 
     def training_code(self, x: Activations) -> tuple[SparseCode, dict[str, Tensor]]:
         """The code, and the two terms of the class."""
@@ -82,9 +84,6 @@ class GatedDictionary(Dictionary):
         scale = kernels.per_entry(self.r_mag, gate).exp()
         return gate.with_values((scale * u + kernels.per_entry(self.b_mag, gate)).relu())
 
-    @torch.no_grad()
-    def rescale_(self, factor: float) -> GatedDictionary:
-        """See `Dictionary`."""
-        for bias in (self.b_enc, self.b_mag, self.b_dec):
-            bias.mul_(factor)
-        return self
+    def _fold_encoder_(self, read: Units, length: Float[Tensor, "latent"]) -> None:
+        super()._fold_encoder_(read, length)
+        self.b_mag.mul_(length)

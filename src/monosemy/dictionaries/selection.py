@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.autograd import Function
 
+from monosemy.dictionaries.penalties import TANH, Measure, inside, mean_count
 from monosemy.foundation.errors import UserError
 from monosemy.tensors.axes import Float, Tensor
 from monosemy.tensors.codes import SparseCode
@@ -29,6 +30,12 @@ class Selection(nn.Module, ABC):
     """The field's name for it, as written into files."""
     k: int = 0
     """Active latents a token; 0 where the selection has no k."""
+    compares: bool = False
+    """Whether latents are compared with each other, so that none may be rescaled alone."""
+    counts: bool = False
+    """Whether the number of active latents has a gradient."""
+    measure: Measure = Measure()
+    """How training measures sparsity; no property of what was trained."""
 
     @abstractmethod
     def support(self, pre: PreActivations) -> SparseCode:
@@ -39,15 +46,16 @@ class Selection(nn.Module, ABC):
         return linear
 
     def penalties(self, linear: SparseCode, width: int) -> dict[str, Tensor]:
-        """What training may be asked to keep small, by name: ``l1 = mean sum_i f_i / sqrt(width)``.
+        """What training may be asked to keep small, by name, as `measure` says.
 
-        (Bricken et al. 2023; the factor ``|W_dec[i]|`` of Anthropic's April 2024 update is one
-        where decoder rows have length one.)
+        `width` is how many numbers are written.
         """
-        return {"l1": linear.values.sum() / linear.tokens / width**0.5}
+        active = self.activate(linear)
+        terms = {"l1": self.measure.l1(active, width)}
+        return terms | {"l0": self.measure.tanh(active)} if self.measure.form == TANH else terms
 
-    def rescale_(self, factor: float) -> None:
-        """Follow a change of units: pre-activations are `factor` times what they were."""
+    def rescale_(self, length: Float[Tensor, "latent"]) -> None:
+        """Follow a change of units: each latent's pre-activation is `length` times what it was."""
 
     def refuse_for(self, latents: int) -> list[str]:
         """Reasons why this selection does not fit a dictionary of `latents` latents."""
@@ -68,6 +76,7 @@ class TopK(Selection):
     """The `k` largest of each token, where positive (Makhzani and Frey 2013; Gao et al. 2024)."""
 
     kind = "topk"
+    compares = True
 
     def __init__(self, k: int):
         super().__init__()
@@ -93,6 +102,65 @@ class SignedTopK(TopK):
         return SparseCode.from_mask(largest_mask(full.abs(), self.k) & (full != 0), full)
 
 
+class RawTopK(Selection):
+    """The `k` largest of each token, whatever their signs (Gao et al. 2024 without its ReLU)."""
+
+    kind = "raw_topk"
+    compares = True
+
+    def __init__(self, k: int):
+        super().__init__()
+        self.k = k
+
+    def support(self, pre: PreActivations) -> SparseCode:
+        """Exactly `k` entries a token, but for zeros; of equal entries the lowest latent."""
+        full = pre.full()
+        return SparseCode.from_mask(largest_mask(full, self.k) & (full != 0), full)
+
+    def refuse_for(self, latents: int) -> list[str]:
+        """`k` must lie between 1 and the number of latents."""
+        return _k_reasons(self.k, latents)
+
+
+class GroupMax(Selection):
+    """The largest of each of `k` groups, where positive; a group is ``latents / k`` neighbours.
+
+    As in EleutherAI's sparsify. Of equal entries the lowest latent.
+    """
+
+    kind = "groupmax"
+    compares = True
+
+    def __init__(self, k: int):
+        super().__init__()
+        self.k = k
+
+    def support(self, pre: PreActivations) -> SparseCode:
+        """At most one entry a group."""
+        full = pre.full()
+        groups = full.unflatten(1, (self.k, -1))
+        best = torch.zeros_like(groups, dtype=torch.bool)
+        best.scatter_(2, groups.argmax(2, keepdim=True), True)
+        return SparseCode.from_mask(best.flatten(1) & (full > 0), full)
+
+    def refuse_for(self, latents: int) -> list[str]:
+        """`k` must lie between 1 and the number of latents, and divide it."""
+        reasons = _k_reasons(self.k, latents)
+        if not reasons and latents % self.k:
+            reasons = [f"{latents:,} latents do not fall into {self.k:,} groups of equal size"]
+        return reasons
+
+
+class Identity(Selection):
+    """``f = pre``: every latent, whatever its sign. Not sparse."""
+
+    kind = "identity"
+
+    def support(self, pre: PreActivations) -> SparseCode:
+        """All entries but zeros."""
+        return SparseCode.from_dense(pre.full())
+
+
 class BatchTopK(Selection):
     """The ``k · tokens`` largest of a whole batch while training; a threshold afterwards.
 
@@ -102,6 +170,7 @@ class BatchTopK(Selection):
     """
 
     kind = "batchtopk"
+    compares = True
     threshold: Float[Tensor, ""]
 
     def __init__(self, k: int, momentum: float = 0.99):
@@ -129,9 +198,9 @@ class BatchTopK(Selection):
         keep = self.momentum if self.threshold > 0 else 0.0
         self.threshold.mul_(keep).add_((1 - keep) * smallest)
 
-    def rescale_(self, factor: float) -> None:
-        """The threshold is in the units of the pre-activations."""
-        self.threshold.mul_(factor)
+    def rescale_(self, length: Float[Tensor, "latent"]) -> None:
+        """The threshold is in the units of the pre-activations, the same for all."""
+        self.threshold.mul_(length[0])
         self._least = 0.0
 
     def refuse_for(self, latents: int) -> list[str]:
@@ -156,6 +225,7 @@ class JumpReLU(Selection):
     """
 
     kind = "jumprelu"
+    counts = True
 
     def __init__(self, threshold: Float[Tensor, "latent"], bandwidth: float = 0.1):
         super().__init__()
@@ -176,13 +246,17 @@ class JumpReLU(Selection):
         )
 
     def penalties(self, linear: SparseCode, width: int) -> dict[str, Tensor]:
-        """The mean number of active latents a token."""
-        return {"l0": _Count.apply(linear.values.detach(), self.threshold, linear, self.bandwidth)}
+        """See `Selection`; here the number of active latents has a gradient of its own."""
+        terms = super().penalties(linear, width)
+        if "l0" not in terms:
+            count = mean_count(linear, self.threshold, self.bandwidth)
+            terms["l0"] = self.measure.counted(count)
+        return terms
 
-    def rescale_(self, factor: float) -> None:
+    def rescale_(self, length: Float[Tensor, "latent"]) -> None:
         """The thresholds are in the units of the pre-activations."""
-        self.threshold.data.mul_(factor)
-        self.bandwidth *= factor
+        self.threshold.data.mul_(length)
+        self.bandwidth *= float(length.mean())
 
     def refuse_for(self, latents: int) -> list[str]:
         """One threshold a latent."""
@@ -198,7 +272,7 @@ class _Jump(Function):
     ) -> Tensor:
         least = threshold[code.indices]
         active = values > least.clamp_min(0)
-        ctx.save_for_backward(active, _inside(values, least, bandwidth) * least / -bandwidth)
+        ctx.save_for_backward(active, inside(values, least, bandwidth) * least / -bandwidth)
         ctx.code = code
         return values * active
 
@@ -208,28 +282,6 @@ class _Jump(Function):
         active, slope = ctx.saved_tensors
         summed = kernels_for(grad).sum_by_latent(ctx.code.with_values(slope * grad))
         return grad * active, summed, None, None
-
-
-class _Count(Function):
-    @staticmethod
-    def forward(
-        ctx: Any, values: Tensor, threshold: Tensor, code: SparseCode, bandwidth: float
-    ) -> Tensor:
-        least = threshold[code.indices]
-        ctx.save_for_backward(_inside(values, least, bandwidth) / (-bandwidth * code.tokens))
-        ctx.code = code
-        return (values > least.clamp_min(0)).sum().to(values.dtype) / code.tokens
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (grad,) = gradients
-        (slope,) = ctx.saved_tensors
-        summed = kernels_for(slope).sum_by_latent(ctx.code.with_values(slope * grad))
-        return None, summed, None, None
-
-
-def _inside(values: Tensor, least: Tensor, bandwidth: float) -> Tensor:
-    return ((values - least).abs() < bandwidth / 2).to(values.dtype)
 
 
 SELECTIONS = ("relu", "topk", "batchtopk", "jumprelu")

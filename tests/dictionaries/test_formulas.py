@@ -1,0 +1,247 @@
+"""Every kind of dictionary beside its plain twin: the formula, dense, by torch's own autograd."""
+
+import copy
+
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from monosemy.dictionaries.cross_layer import CrossLayerTranscoder
+from monosemy.dictionaries.gated import GatedDictionary
+from monosemy.dictionaries.normalised import NormalisedDictionary
+from monosemy.dictionaries.pruned import PrunedDictionary
+from monosemy.dictionaries.refined import MatchingPursuit, RefinedDictionary
+from monosemy.tensors.rows import RowGradient, gradient_of
+
+SIZES = [(10, 3, True), (10, 1, False), (10, 10, False), (1, 1, True)]
+"""Latents, k (few, one, all, one latent alone), and whether it is training."""
+
+
+# --- the plain twins ------------------------------------------------------------------------------
+
+
+def by_formula(dictionary, x):
+    """Code and reconstruction as the class says it, dense, by torch's own autograd."""
+    for kind, formula in FORMULAS.items():
+        if isinstance(dictionary, kind):
+            return formula(dictionary, x)
+    return _linear(dictionary, x)
+
+
+def shifted(d, x):
+    return x - d.b_dec if d.centred else x
+
+
+def _linear(d, x):
+    length = d.W_dec.norm(dim=1)
+    pre = shifted(d, x) @ d.W_enc.T + d.b_enc
+    code = survivors(d.selection, pre if d.weighing == "none" else pre * length)
+    code = code / length if d.weighing == "selected" else code
+    rows = normalize(d.W_dec, dim=1) if d.weighing == "rescaled" else d.W_dec
+    skip = getattr(d, "W_skip", None)
+    return code, code @ rows + d.b_dec + (0 if skip is None else x @ skip.T)
+
+
+def _gated(d, x):
+    u = (x - d.b_dec) @ d.W_enc.T
+    code = (u + d.b_enc > 0) * (d.r_mag.exp() * u + d.b_mag).relu()
+    return code, code @ d.W_dec + d.b_dec
+
+
+def _cross_layer(d, x):
+    inputs = x.chunk(d.layers, dim=1)
+    codes = [
+        survivors(d.selection.layers[n], inputs[n] @ d.encoders[n].T + d.biases[n])
+        for n in range(d.layers)
+    ]
+    outputs = [
+        sum(codes[n] @ d.decoder(n)[:, target - n] for n in range(target + 1))
+        for target in range(d.layers)
+    ]
+    return torch.cat(codes, 1), torch.cat(outputs, 1) + d.b_dec
+
+
+def _pursuit(d, x):
+    rest, code = x - d.b_dec, torch.zeros(len(x), len(d.W_dec), dtype=x.dtype)
+    going = torch.ones(len(x), 1, dtype=torch.bool)
+    for _ in range(d.selection.k):
+        products = rest @ d.W_dec.T
+        best = products.argmax(1, keepdim=True)
+        z = products.gather(1, best).relu() * going
+        before, code = code, code.scatter_add(1, best, z)
+        rest = rest - z * d.W_dec[best[:, 0]]
+        if d.stop_on_duplicate:
+            going = going & ((code != 0) != (before != 0)).any(1, keepdim=True)
+        if d.residual_threshold:
+            going = going & (rest.norm(dim=1, keepdim=True) >= d.residual_threshold)
+    return code, code @ d.W_dec + d.b_dec
+
+
+def _refined(d, x):
+    def read(y, selection):
+        return survivors(selection, (y - d.b_dec) @ d.W_enc.T + d.b_enc)
+
+    guess = read(x, d.first) @ d.W_dec + d.b_dec
+    code = read(x + d.step * (x - guess), d.selection)
+    return code, code @ d.W_dec + d.b_dec
+
+
+def _pruned(d, x):
+    code, out = by_formula(d.inner, x)
+    change = []
+    for i, row in enumerate(d.W_dec):  # one latent left out at a time
+        without = code.clone()
+        without[:, i] = 0
+        change.append((x - without @ d.W_dec - d.b_dec) @ row)
+    kept = code * (torch.stack(change, 1) > d.threshold)
+    return kept, kept @ d.W_dec + d.b_dec
+
+
+def _normalised(d, x):
+    middle, scale, back = 0, 1 / d.factor, 1 / d.factor_out
+    if d.norm == "layer_norm":
+        middle = x.mean(1, keepdim=True)
+        back = ((x - middle).square().sum(1, keepdim=True) / (x.shape[1] - 1)).sqrt()
+        scale = back + d.eps
+    if d.norm == "unit_norm":
+        scale = back = (x.square().sum(1, keepdim=True).sqrt() + d.eps) / x.shape[1] ** 0.5
+    code, out = by_formula(d.inner, (x - middle) / scale)
+    return code, out * back + middle
+
+
+FORMULAS = {
+    GatedDictionary: _gated,
+    CrossLayerTranscoder: _cross_layer,
+    MatchingPursuit: _pursuit,
+    RefinedDictionary: _refined,
+    PrunedDictionary: _pruned,
+    NormalisedDictionary: _normalised,
+}
+
+
+def survivors(selection, pre):
+    """Activations from dense pre-activations; with JumpReLU's surrogate for its thresholds."""
+    k, positive = selection.k, pre.relu()
+    if selection.kind == "jumprelu":
+        return _jump(selection, pre)
+    if selection.kind == "batchtopk":
+        if not selection.training:
+            return pre * (pre > selection.threshold)
+        return _largest(positive.reshape(1, -1), k * len(pre)).view_as(pre)
+    if selection.kind == "groupmax":
+        groups = positive.unflatten(1, (k, -1))
+        return (groups * (groups == groups.max(2, keepdim=True).values)).flatten(1)
+    if selection.kind == "signed_topk":
+        return pre * (_largest(pre.abs(), k) != 0)
+    named = {"relu": positive, "identity": pre}
+    if selection.kind in named:
+        return named[selection.kind]
+    return _largest({"topk": positive, "raw_topk": pre}[selection.kind], k)
+
+
+def _largest(pre, k):
+    mask = torch.zeros_like(pre).scatter(1, pre.topk(min(k, pre.shape[1]), dim=1).indices, 1)
+    return pre * mask
+
+
+def _jump(selection, pre):
+    """arXiv:2407.14435, with a term that is zero and has the straight-through gradient."""
+    threshold, width = selection.threshold, selection.bandwidth
+    code = pre * (pre > threshold.clamp_min(0))
+    inside = ((pre - threshold).abs() < width / 2) & (pre > 0)
+    slope = (-threshold / width * inside).detach()
+    return code + slope * (threshold - threshold.detach()) * selection.training
+
+
+def targets(dictionary, rows):
+    """What is to be written."""
+    if dictionary.autoencodes:
+        return rows
+    draw = torch.Generator().manual_seed(11)
+    return torch.randn(len(rows), dictionary.written, generator=draw).to(rows)
+
+
+def gradients(dictionary):
+    """Of every parameter, by name, wherever it came."""
+    found = {}
+    for name, parameter in dictionary.named_parameters():
+        total = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.clone()
+        into = gradient_of(parameter)
+        found[name] = total if into is None else total + into.dense()
+    return found
+
+
+def assert_same_gradients(ours, twin):
+    found, wanted = gradients(ours), gradients(twin)
+    assert any(grad.any() for grad in wanted.values())
+    for name, grad in wanted.items():
+        torch.testing.assert_close(found[name], grad, msg=lambda text, name=name: f"{name}: {text}")
+
+
+# --- it is its formula ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("latents", "k", "training"), SIZES)
+def test_code_and_reconstruction_and_gradients_are_the_formulas(
+    make, kind, rows, latents, k, training
+):
+    ours = make(kind, latents, k).double().train(training)
+    twin, rows = copy.deepcopy(ours), rows.double()
+    code = ours.code(rows)
+    found, (full, out) = ours.decode(code, rows), by_formula(twin, rows)
+    torch.testing.assert_close(code.dense(), full)
+    torch.testing.assert_close(found, out)
+    weights = torch.randn(out.shape, generator=torch.Generator().manual_seed(12)).double()
+    (found * weights).sum().backward()
+    (out * weights).sum().backward()
+    assert_same_gradients(ours, twin)
+
+
+def test_the_squared_error_and_its_row_gradients_are_those_of_the_dense_program(learner, rows):
+    twin, rows = copy.deepcopy(learner), rows.double()
+    wanted = targets(learner, rows)
+    for matrix, unit in learner.row_matrices():
+        RowGradient.attach(matrix, unit=unit)
+    code, _ = learner.training_code(rows)
+    squares, rest = learner.squared_error(code, rows, wanted)
+    squares.sum().backward()
+    out = by_formula(twin, rows)[1]
+    torch.testing.assert_close(squares, (wanted - out).square().sum(1))
+    torch.testing.assert_close(rest, (wanted - out).detach())
+    assert not rest.requires_grad
+    (wanted - out).square().sum().backward()
+    assert_same_gradients(learner, twin)
+
+
+def test_every_prefix_leaves_what_its_latents_leave(learner, rows):
+    if not getattr(learner, "nests", True):
+        pytest.skip("has no prefixes")
+    twin, rows = copy.deepcopy(learner), rows.double()
+    wanted, latents = targets(learner, rows), learner.latents
+    ends = torch.tensor([2, 5, latents])
+    code, _ = learner.training_code(rows)
+    squares, rest = learner.nested_squared_error(code, rows, wanted, ends)
+    full, out = by_formula(twin, rows)
+    dropped = [torch.cat([full[:, :end], 0 * full[:, end:]], 1) for end in ends]
+    expected = torch.stack([(wanted - twin.decode(f, rows)).square().sum(1) for f in dropped], 1)
+    torch.testing.assert_close(squares, expected)
+    torch.testing.assert_close(rest, (wanted - out).detach())
+    weights = torch.tensor([0.2, 0.5, 1.0], dtype=torch.float64)
+    (squares @ weights).sum().backward()
+    (expected @ weights).sum().backward()
+    assert_same_gradients(learner, twin)
+
+
+def test_what_chosen_latents_would_write_alone(learner, rows):
+    """AuxK's guess: the largest positive of plain readings, whatever the selection is."""
+    if isinstance(learner, CrossLayerTranscoder):
+        pytest.skip("guesses layer by layer")
+    twin, rows, chosen = copy.deepcopy(learner), rows.double(), torch.tensor([1, 4, 6])
+    chosen = chosen[chosen < learner.latents]
+    guess = learner.guess_with(rows, chosen, 2)
+    pre = shifted(twin, rows) @ twin.W_enc[chosen].T + twin.b_enc[chosen]
+    expected = _largest(pre.relu(), 2) @ twin.W_dec[chosen]
+    torch.testing.assert_close(guess, expected)
+    guess.square().sum().backward()
+    expected.square().sum().backward()
+    assert_same_gradients(learner, twin)
