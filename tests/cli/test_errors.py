@@ -10,7 +10,8 @@ from monosemy.foundation.errors import Interrupted
 
 VERBS = "demo, sites, specimen, capture, train, evaluate, doctor"
 KNOWN = (
-    "built in: demo, residual, relu, jumprelu, gated, matryoshka; or FILE.toml, or FILE.py:FUNCTION"
+    "built in: demo, residual, relu, jumprelu, gated, matryoshka, lista, matching_pursuit, "
+    "transcoder, skip_transcoder, crosscoder, cross_layer; or FILE.toml, or FILE.py:FUNCTION"
 )
 
 
@@ -105,7 +106,7 @@ def test_an_error_of_the_system_that_names_no_file_is_not_hidden(monosemy, monke
     def broken(*_):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("monosemy.recipes.dictionary.find_recipe", broken)
+    monkeypatch.setattr("monosemy.recipes.catalogue.find_recipe", broken)
     with pytest.raises(OSError, match="Input/output error"):
         monosemy("train")
 

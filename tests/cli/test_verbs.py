@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from monosemy.recipes.catalogue import RECIPES
 from monosemy.recipes.config import keys_of
-from monosemy.recipes.dictionary import RECIPES, DictionaryRecipe
+from monosemy.recipes.recipe import DictionaryRecipe
 
 SITE = "blocks.0.mlp.hook_post"
 
@@ -86,7 +87,7 @@ def test_train_goes_on_with_a_run(monosemy, small, tmp_path):
 def test_a_recipe_may_be_a_file(monosemy, small, tmp_path):
     (tmp_path / "mine.toml").write_text("epochs = 2\nlatents = 999\n")
     (tmp_path / "mine.py").write_text(
-        "from monosemy.recipes.dictionary import DictionaryRecipe\n"
+        "from monosemy.recipes.recipe import DictionaryRecipe\n"
         "def twice():\n    return DictionaryRecipe(epochs=2)\n"
     )
     for recipe in ("mine.toml", "mine.py:twice"):

@@ -1,0 +1,1 @@
+"""Every other library's files, in and out, with their semantics."""
