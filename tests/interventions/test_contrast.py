@@ -145,3 +145,32 @@ def test_a_model_without_logits_is_refused(ids):
         "BertModel gives no logits, so no cross-entropy can be measured; use a causal language "
         "model, or measure the reconstruction alone"
     )
+
+
+def test_several_sites_are_read_and_edited_in_one_run(model, site, ids):
+    other = sites.resolve(model, "blocks.1.hook_mlp_out")
+    run = run_clean(model, [site, other], ids)
+    read = tap.read(model, [site, other], ids)
+    assert list(run.activations) == [site.name, other.name]
+    for name, values in read.items():
+        assert torch.equal(run.activations[name], values)
+    with tap.editing(model, {site: ZeroAblate(), other: ZeroAblate()}):
+        edited = model(ids).logits
+    for both in (ZeroAblate(), {site: ZeroAblate(), other: ZeroAblate()}):
+        torch.testing.assert_close(run.under(both).loss, _plain_losses(edited, ids))
+    alone = run.under({other: ZeroAblate()})
+    assert (alone.loss - run.under(ZeroAblate()).loss).abs().max() > 1e-3
+    torch.testing.assert_close(alone.loss, run_clean(model, other, ids).under(ZeroAblate()).loss)
+
+
+def test_a_site_that_never_runs_is_named(model, site, ids):
+    model.never = torch.nn.Identity()
+    try:
+        nowhere = tap.Site("never", "never", "output", None, 16)
+        with pytest.raises(UserError) as caught:
+            run_clean(model, [site, nowhere], ids)
+    finally:
+        del model.never
+    assert str(caught.value) == (
+        "no activation at never: a forward pass of GPT2LMHeadModel never runs it"
+    )

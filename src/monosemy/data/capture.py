@@ -196,7 +196,7 @@ class LiveSource:
         self.tokens = contexts.tokens
         self.width = site.width
         self.dtype = self._reader.dtype
-        self.fingerprint = _settings(self._reader, SHARD_TOKENS).source_fingerprint(site.name)
+        self.fingerprint = site_fingerprints(self._reader)[site.name]
 
     def rows(self, start: int, stop: int) -> Float[Tensor, "token width"]:
         """Activations of kept tokens `start` to `stop`, in order, on the model's device."""
@@ -246,6 +246,12 @@ def capture(
         for shard, (start, stop) in bounds.items():
             target.write(shard, reader.rows(start, stop, task.advance))
     return {site.name: open_shards(folder, site.name) for site in reader.sites}
+
+
+def site_fingerprints(reader: Reader) -> dict[str, str]:
+    """Of the rows of each site: equal wherever they are, live or in shards."""
+    settings = _settings(reader, SHARD_TOKENS)
+    return {name: settings.source_fingerprint(name) for name in settings.sites}
 
 
 def _settings(reader: Reader, shard_tokens: int) -> Settings:

@@ -6,6 +6,8 @@ sums run over the kept tokens of held-out text.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -129,6 +131,25 @@ def fidelity_terms(
         "squared_norm_reconstruction": norm_hat.square(),
         "inner": inner,
     }
+
+
+def part_squares(x: Float[Tensor, "token _"], widths: Sequence[int]) -> Float[Tensor, "token part"]:
+    """``|x_p|²`` of each part of what lies side by side, in float64."""
+    parts = x.double().square().split(list(widths), dim=1)
+    return torch.stack([part.sum(1) for part in parts], dim=1)
+
+
+def explained_variance_of_part(part: int, widths: Sequence[int]) -> Metric:
+    """`explained_variance` of one of the parts that lie side by side."""
+    first = sum(widths[:part])
+    own = slice(first, first + widths[part])
+
+    def formula(t: Totals) -> np.ndarray:
+        whole = t["part_norm"][..., part]
+        variance = whole - np.square(t["sum"][..., own]).sum(-1) / t["tokens"]
+        return 1 - t["part_error"][..., part] / positive(variance, above=1e-12 * whole)
+
+    return Metric(formula, METRICS["explained_variance"].undefined)
 
 
 def _ratio(above: Float[Tensor, "token"], below: Float[Tensor, "token"]) -> Float[Tensor, "token"]:

@@ -6,8 +6,9 @@ What is returned is aligned with the token that was predicted: entry ``(c, p)`` 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -42,24 +43,30 @@ class CleanRun:
 
     Attributes
     ----------
-    model, site, ids, mask : what was run (`mask` is 0 at padding), and where it is edited.
-    activation : the clean activation at the site.
+    model, sites, ids, mask : what was run (`mask` is 0 at padding), and where it was read.
+    activations : the clean activation at each site, by its name.
     log_p : clean log-probabilities after each position.
     loss : clean cross-entropy of each token, in nats.
     """
 
     model: Any
-    site: Site
+    sites: tuple[Site, ...]
     ids: Int[Tensor, "context position"]
     mask: Int[Tensor, "context position"] | None
-    activation: Float[Tensor, "context position width"]
+    activations: Mapping[str, Tensor]
     log_p: Float[Tensor, "context position vocabulary"]
     loss: Float[Tensor, "context position"]
 
+    @property
+    def activation(self) -> Float[Tensor, "context position width"]:
+        """The clean activation at the only (or first) site."""
+        return self.activations[self.sites[0].name]
+
     @torch.no_grad()
-    def under(self, edit: Edit) -> Change:
-        """Run again with `edit` at the site, and compare."""
-        with tap.editing(self.model, {self.site: edit}):
+    def under(self, edit: Edit | Mapping[Site, Edit]) -> Change:
+        """Run again with `edit` at every site, or with one for each site named, and compare."""
+        edits = edit if isinstance(edit, Mapping) else dict.fromkeys(self.sites, edit)
+        with tap.editing(self.model, edits):
             logits = _logits(self.model, self.ids, self.mask)
         following = _following(self.ids)
         loss, divergence = torch.empty_like(self.loss), torch.empty_like(self.loss)
@@ -117,20 +124,27 @@ def contrast(
 @torch.no_grad()
 def run_clean(
     model: Any,
-    site: Site,
+    sites: Site | Sequence[Site],
     ids: Int[Tensor, "context position"],
     mask: Int[Tensor, "context position"] | None = None,
 ) -> CleanRun:
-    """The clean forward pass, which also reads the activation at `site`. See `contrast`."""
-    seen: list[Tensor] = []
+    """The clean forward pass, which also reads the activations at `sites`. See `contrast`."""
+    sites = (sites,) if isinstance(sites, Site) else tuple(sites)
+    seen: dict[str, Tensor] = {}
 
-    def watch(activation: Tensor) -> Tensor:
+    def watch(site: Site, activation: Tensor) -> Tensor:
         # A copy: some models add to their hidden states in place.
-        seen.append(activation.detach().clone())
+        if site.name not in seen:
+            seen[site.name] = activation.detach().clone()
         return activation
 
-    with tap.editing(model, {site: watch}):
+    with tap.editing(model, {site: partial(watch, site) for site in sites}):
         logits = _logits(model, ids, mask)
+    if missing := [site.name for site in sites if site.name not in seen]:
+        raise UserError(
+            f"no activation at {', '.join(missing)}: a forward pass of {type(model).__name__} "
+            "never runs it"
+        )
     following = _following(ids)
     log_p = torch.empty(logits.shape, dtype=torch.float32, device=logits.device)
     loss = log_p.new_empty(ids.shape)
@@ -138,7 +152,7 @@ def run_clean(
         part = torch.log_softmax(raw.float(), 1)
         log_p.flatten(0, 1)[at] = part
         loss.view(-1)[at] = -_pick(part, following[at])
-    return CleanRun(model, site, ids, mask, seen[0], log_p, _at_predicted(loss))
+    return CleanRun(model, sites, ids, mask, seen, log_p, _at_predicted(loss))
 
 
 def counted_tokens(kept: Bool[Tensor, "context position"]) -> Bool[Tensor, "context position"]:

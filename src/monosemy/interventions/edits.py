@@ -81,7 +81,7 @@ class Splice:
         self, activation: Float[Tensor, "context position width"]
     ) -> Float[Tensor, "context position width"]:
         """The reconstruction."""
-        rows = activation.flatten(0, 1).to(self.dictionary.W_dec.dtype)
+        rows = activation.flatten(0, 1).to(self.dictionary.b_dec.dtype)
         if self.dictionary.training:
             return self.dictionary(rows).to(activation).view_as(activation)
         parts = [self.dictionary(part) for part in chunks(rows, self.dictionary.latents)]
