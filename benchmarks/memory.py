@@ -49,7 +49,7 @@ SHAPES: dict[str, dict] = {
              "objective.l1": 0.1, **TALES},
     "jumprelu": {"latents": 4096, "batch": 1024, "tokens": 10_000, "selection": "jumprelu",
                  "objective.l0": 0.003, **TALES},
-    "gated": {"latents": 4096, "batch": 1024, "tokens": 10_000, "selection": "gated",
+    "gated": {"latents": 4096, "batch": 1024, "tokens": 10_000, "encoder": "gated", "selection": "relu",
               "objective.l1": 0.1, **TALES},
     "matryoshka": {"latents": 8192, "batch": 1024, "tokens": 20_000,
                    "objective.prefixes": "0.0625,0.125,0.25,0.5,1", **TALES},
@@ -109,7 +109,7 @@ def train(order: dict) -> dict:
 
 def capture(order: dict) -> dict:
     from monosemy.data.capture import capture
-    from monosemy.recipes.dictionary import open_setting
+    from monosemy.recipes.setting import open_setting
 
     folder = order.pop("shards")
     setting = open_setting(recipe_of(order))
@@ -131,7 +131,7 @@ def libraries(order: dict) -> dict:
 
 def recipe_of(order: dict):
     from monosemy.recipes.config import override
-    from monosemy.recipes.dictionary import DictionaryRecipe
+    from monosemy.recipes.recipe import DictionaryRecipe
 
     return override(DictionaryRecipe(checkpoint=5), order)
 

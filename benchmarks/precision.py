@@ -25,7 +25,9 @@ import torch
 from monosemy.data.capture import LiveSource
 from monosemy.dictionaries.base import Dictionary
 from monosemy.foundation.storage import write_json
-from monosemy.recipes.dictionary import DictionaryRecipe, begin, open_setting, train_dictionary
+from monosemy.recipes.dictionary import begin, train_dictionary
+from monosemy.recipes.recipe import DictionaryRecipe
+from monosemy.recipes.setting import open_setting
 from monosemy.tensors.axes import Tensor
 from monosemy.tensors.kernels import PreActivations
 from monosemy.training.loop import advance_program

@@ -18,7 +18,8 @@ from typing import Any
 import click
 
 from monosemy.cli import VERBS, cli
-from monosemy.recipes.dictionary import RECIPES, DictionaryRecipe
+from monosemy.recipes.catalogue import RECIPES
+from monosemy.recipes.recipe import DictionaryRecipe
 from monosemy.recipes.specimen import SpecimenRecipe
 
 DOCS = Path(__file__).resolve().parent

@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 
 import monosemy
-from monosemy.recipes.dictionary import DictionaryRecipe, open_setting
+from monosemy.recipes.recipe import DictionaryRecipe
+from monosemy.recipes.setting import open_setting
 
 RECIPE = DictionaryRecipe(tokens=16_384, latents=256, k=8, batch=512)
 FOLDER = Path("runs/shards")

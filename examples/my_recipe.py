@@ -10,7 +10,7 @@ What a recipe leaves out is as in `monosemy train demo`; docs/recipe-keys.md lis
 
 from dataclasses import replace
 
-from monosemy.recipes.dictionary import DictionaryRecipe
+from monosemy.recipes.recipe import DictionaryRecipe
 from monosemy.training.objectives import ObjectiveConfig
 
 

@@ -12,7 +12,9 @@ from monosemy.data.capture import LiveSource
 from monosemy.explanation.collect import collect
 from monosemy.explanation.effects import direct_effects
 from monosemy.explanation.examples import choose_features, examples
-from monosemy.recipes.dictionary import DictionaryRecipe, open_setting, train_dictionary
+from monosemy.recipes.dictionary import train_dictionary
+from monosemy.recipes.recipe import DictionaryRecipe
+from monosemy.recipes.setting import open_setting
 
 RECIPE = DictionaryRecipe(tokens=40_000, latents=512, selection="topk", k=8, batch=256)
 

@@ -24,7 +24,7 @@ def capture(order: dict) -> dict:
     """Shards for the runs from cached activations, and the held-out rows that all are judged by."""
     from monosemy.data import capture as data
     from monosemy.data.capture import LiveSource
-    from monosemy.recipes.dictionary import open_setting
+    from monosemy.recipes.setting import open_setting
 
     recipe = recipe_of(order | {"shards": None})
     held = open_setting(recipe, "heldout", tokens=order["heldout"])
@@ -63,7 +63,7 @@ def train(order: dict) -> dict:
 
 def recipe_of(order: dict):
     from monosemy.recipes.config import override
-    from monosemy.recipes.dictionary import DictionaryRecipe
+    from monosemy.recipes.recipe import DictionaryRecipe
 
     names = ("model", "site", "text", "shards", "tokens", "context", "latents", "selection", "k")
     changes = {name: order[name] for name in (*names, "batch") if order[name] is not None}

@@ -30,7 +30,7 @@ _NAMES = {
     "FlatDictionary": "monosemy.dictionaries.flat",
     "load_dictionary": "monosemy.dictionaries.files:load",
     "save_dictionary": "monosemy.dictionaries.files:save",
-    "DictionaryRecipe": "monosemy.recipes.dictionary",
+    "DictionaryRecipe": "monosemy.recipes.recipe",
     "train_dictionary": "monosemy.recipes.dictionary",
     "evaluate": "monosemy.recipes.evaluation",
     "run_demo": "monosemy.recipes.demo",
@@ -54,9 +54,9 @@ if TYPE_CHECKING:
     from monosemy.models.tap import editing as editing
     from monosemy.models.tap import read as read
     from monosemy.recipes.demo import run_demo as run_demo
-    from monosemy.recipes.dictionary import DictionaryRecipe as DictionaryRecipe
     from monosemy.recipes.dictionary import train_dictionary as train_dictionary
     from monosemy.recipes.evaluation import evaluate as evaluate
+    from monosemy.recipes.recipe import DictionaryRecipe as DictionaryRecipe
     from monosemy.tensors.codes import SparseCode as SparseCode
     from monosemy.tensors.compute import Compute as Compute
 

@@ -12,7 +12,7 @@ from monosemy.cli import cli
 from monosemy.cli.options import parse_changes
 from monosemy.foundation.errors import UserError
 from monosemy.recipes.config import override
-from monosemy.recipes.dictionary import DictionaryRecipe
+from monosemy.recipes.recipe import DictionaryRecipe
 from monosemy.recipes.specimen import SpecimenRecipe
 
 ROOT = Path(__file__).resolve().parents[2]

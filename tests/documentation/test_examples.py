@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from monosemy.recipes import config
-from monosemy.recipes.dictionary import DictionaryRecipe, check, find_recipe, train_dictionary
+from monosemy.recipes.catalogue import find_recipe
+from monosemy.recipes.dictionary import train_dictionary
+from monosemy.recipes.recipe import DictionaryRecipe, check
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 # What an example has to print to have done its work; recipe files print nothing.

@@ -10,7 +10,7 @@ import pytest
 
 from monosemy.cli import VERBS
 from monosemy.recipes.config import keys_of
-from monosemy.recipes.dictionary import DictionaryRecipe
+from monosemy.recipes.recipe import DictionaryRecipe
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from monosemy.data.text import Corpus, Document, split_of
-from monosemy.recipes.dictionary import DictionaryRecipe
+from monosemy.recipes.recipe import DictionaryRecipe
 from monosemy.training.objectives import ObjectiveConfig
 from monosemy.training.optim import OptimConfig
 

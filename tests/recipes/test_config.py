@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 
 from monosemy.foundation.errors import UserError
+from monosemy.recipes.catalogue import find_recipe
 from monosemy.recipes.config import from_python, from_toml, keys_of, override
-from monosemy.recipes.dictionary import DictionaryRecipe, find_recipe
+from monosemy.recipes.recipe import DictionaryRecipe
 from monosemy.training.optim import OptimConfig
 
 
@@ -186,7 +187,7 @@ def test_a_folder_is_no_recipe(tmp_path):
 
 PYTHON = """
 from dataclasses import dataclass
-from monosemy.recipes.dictionary import DictionaryRecipe
+from monosemy.recipes.recipe import DictionaryRecipe
 
 @dataclass(frozen=True)
 class Choice:
@@ -235,6 +236,7 @@ def test_an_unknown_recipe_is_refused_with_those_that_are():
     with pytest.raises(UserError) as caught:
         find_recipe("dmeo")
     assert str(caught.value) == (
-        "unknown recipe 'dmeo'; built in: demo, residual, relu, jumprelu, gated, matryoshka; "
+        "unknown recipe 'dmeo'; built in: demo, residual, relu, jumprelu, gated, matryoshka, lista, matching_pursuit, "
+        "transcoder, skip_transcoder, crosscoder, cross_layer; "
         "or FILE.toml, or FILE.py:FUNCTION; did you mean 'demo'?"
     )

@@ -9,16 +9,15 @@ from monosemy.data.text import split_of
 from monosemy.dictionaries import files
 from monosemy.foundation.errors import Interrupted, UserError
 from monosemy.recipes import dictionary as module
-from monosemy.recipes.dictionary import (
-    RECIPES,
-    DictionaryRecipe,
-    check,
-    open_setting,
-    open_source,
-    read_run,
-    train_dictionary,
-)
-from monosemy.training.journal import Journal
+from monosemy.recipes.building import parameters
+from monosemy.recipes.catalogue import RECIPES
+from monosemy.recipes.dictionary import read_run, train_dictionary
+from monosemy.recipes.evaluation import evaluate
+from monosemy.recipes.recipe import DictionaryRecipe, check
+from monosemy.recipes.setting import open_setting, open_source
+from monosemy.training.end_to_end import EndToEndConfig
+from monosemy.training.journal import Journal, read_metrics
+from monosemy.training.optim import OptimConfig
 
 
 def tensors(dictionary) -> dict[str, torch.Tensor]:
@@ -64,7 +63,7 @@ def test_everything_wrong_is_told_at_once():
         ({"k": 5000}, "k = 5,000 for 4,096 latents; wanted 1 <= k <= latents"),
         (
             {"selection": "topkk"},
-            "selection = 'topkk'; known: relu, topk, batchtopk, jumprelu, gated; did you mean 'topk'?",
+            "selection = 'topkk'; known: relu, topk, batchtopk, jumprelu; did you mean 'topk'?",
         ),
         ({"batch": 2_000_000}, "batch = 2,000,000 is larger than tokens = 1,000,000"),
         ({"latents": 0, "selection": "relu"}, "latents = 0; wanted at least 1"),
@@ -93,8 +92,9 @@ def test_a_training_writes_a_dictionary_that_loads(recipe, tmp_path, selection):
     assert loaded.metadata["hook_name"] == recipe.site
     assert loaded.metadata["model_name"] == recipe.model
     assert loaded.metadata["trained_tokens"] == 512
-    assert loaded.metadata["training_architecture"] == selection
-    rows = open_source(recipe).rows(0, 200)
+    named = {"relu": "standard"}.get(selection, selection)
+    assert loaded.metadata["training_architecture"] == named
+    rows = open_source(recipe).source.rows(0, 200)
     with torch.no_grad():
         torch.testing.assert_close(loaded(rows), trained(rows))
         explained = 1 - (loaded(rows) - rows).square().sum() / (rows - rows.mean(0)).square().sum()
@@ -104,7 +104,7 @@ def test_a_training_writes_a_dictionary_that_loads(recipe, tmp_path, selection):
 
 def test_batchtopk_keeps_k_latents_on_average_on_the_sample(recipe, tmp_path):
     trained = train_dictionary(recipe, tmp_path / "run")
-    counts = trained.code(open_source(recipe).rows(0, 512)).counts.float()
+    counts = trained.code(open_source(recipe).source.rows(0, 512)).counts.float()
     assert float(counts.mean()) == pytest.approx(recipe.k, rel=0.2)
 
 
@@ -257,6 +257,93 @@ def test_less_text_than_a_batch_is_refused(recipe, tmp_path):
     assert "a batch of 32 rows is more than the 3 activations there are" in str(caught.value)
 
 
+# --- other structures ----------------------------------------------------------------------------
+
+IN, OUT = "blocks.0.mlp.hook_in", "blocks.0.hook_mlp_out"
+PLACES = {
+    "transcoder": {"site": IN, "target": OUT},
+    "skip_transcoder": {"site": IN, "target": OUT},
+    "crosscoder": {"site": f"{IN},{OUT}"},
+    "cross_layer": {"site": IN, "target": OUT},
+}
+
+
+@pytest.mark.parametrize("structure", PLACES)
+@pytest.mark.parametrize("selection", ["topk", "batchtopk", "relu", "jumprelu"])
+def test_every_structure_is_learned_and_measured(recipe, tmp_path, structure, selection):
+    recipe = replace(recipe, structure=structure, selection=selection, **PLACES[structure])
+    trained = train_dictionary(recipe, tmp_path / "run")
+    loaded = files.load(tmp_path / "run" / "dictionary")
+    opened = open_source(recipe)
+    rows = opened.source.rows(0, 512)
+    x, y = loaded.split(rows)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(x), trained(x))
+        explained = 1 - (loaded(x) - y).square().sum() / (y - y.mean(0)).square().sum()
+    assert float(explained) > 0.1
+    assert sum(p.numel() for p in trained.parameters()) == parameters(
+        recipe, opened.read, opened.written
+    )
+    measured = evaluate(tmp_path / "run", 300, random_model=False)
+    assert measured.measured.estimates["explained_variance"].value > 0
+    assert measured.measured.estimates["ce_spliced"].value is not None
+    assert ("linear" in measured.controls) == (structure != "crosscoder")
+
+
+def test_a_crosscoder_between_two_models_learns_from_both(recipe, tmp_path, model_folder):
+    recipe = replace(recipe, structure="crosscoder", compare_with=str(model_folder))
+    trained = train_dictionary(recipe, tmp_path / "run")
+    assert trained.widths == (32, 32)
+    # The same model twice: every latent lives in both alike.
+    torch.testing.assert_close(trained.relative_norms(), torch.full((32, 2), 0.5), atol=0.2, rtol=0)
+    measured = evaluate(tmp_path / "run", 300, random_model=False).measured
+    assert measured.estimates["explained_variance"].value > 0
+    assert measured.estimates["ce_spliced"].value is None
+
+
+@pytest.mark.parametrize("encoder", ["gated", "lista", "matching_pursuit"])
+def test_every_encoder_is_learned(recipe, tmp_path, encoder):
+    selection = {"gated": "relu", "matching_pursuit": "topk"}.get(encoder, "batchtopk")
+    recipe = replace(recipe, encoder=encoder, selection=selection)
+    trained = train_dictionary(recipe, tmp_path / "run")
+    rows = open_source(recipe).source.rows(0, 200)
+    torch.testing.assert_close(files.load(tmp_path / "run" / "dictionary")(rows), trained(rows))
+    count = sum(p.numel() for p in trained.parameters())
+    assert count == parameters(recipe, (32,), (32,))
+
+
+def test_end_to_end_lowers_the_divergence(recipe, tmp_path):
+    slow = OptimConfig(learning_rate=1e-3)
+    kl = EndToEndConfig(loss="kl")
+    train_dictionary(replace(recipe, epochs=16, end_to_end=kl, optim=slow), tmp_path / "run")
+    kl = [line["kl"] for line in read_metrics(tmp_path / "run")]
+    assert kl[-1] < kl[0]
+
+
+WRONG = {
+    "transcoder: needs a target": {"structure": "transcoder"},
+    "target = 'blocks.0.hook_mlp_out' is for transcoders": {"target": OUT},
+    "a crosscoder reads several sites": {"structure": "crosscoder"},
+    "autoencoder: reads one site": {"site": f"{IN},{OUT}"},
+    "compare_with is for a crosscoder": {"compare_with": "specimen"},
+    "whiten = true mixes all numbers of one site": {"whiten": True, **PLACES["crosscoder"],
+                                                    "structure": "crosscoder"},
+    "encoder = 'gated' chooses by its gate": {"encoder": "gated"},
+    "encoder = 'lista' explains what it reads": {
+        "encoder": "lista", "structure": "transcoder", **PLACES["transcoder"]},
+    "encoder = 'matching_pursuit' chooses one latent at a time": {"encoder": "matching_pursuit"},
+    "end-to-end training runs the model on text": {
+        "end_to_end": EndToEndConfig(loss="kl"), "shards": "acts"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("message", WRONG)
+def test_what_does_not_go_together_is_refused_before_work_starts(recipe, message):
+    check(recipe)
+    with pytest.raises(UserError, match=message):
+        check(replace(recipe, **WRONG[message]))
+
+
 # --- every option counts -------------------------------------------------------------------------
 
 EFFECTS = {
@@ -271,6 +358,8 @@ EFFECTS = {
     "batch": 16,
     "block": 64,
     "centre": "zero",
+    "whiten": True,
+    "encoder": "lista",
     "directions": "data",
     "seed": 1,
     "dtype": "bfloat16",
@@ -284,8 +373,15 @@ NESTED = {
         "learning_rate": 0.02, "warmup": 0.9, "decay": 0.9, "betas": (0.5, 0.9),
         "weight_decay": 0.5, "clip": 1e-3, "rows": "active",
     },
+    "end_to_end": {
+        "loss": "kl", "reconstruction": 0.5, "downstream": 0.5,
+        "downstream_sites": ("blocks.0.hook_resid_post",),
+    },
 }  # fmt: skip
+END_TO_END = EndToEndConfig(loss="ce", downstream=0.1, downstream_sites=("blocks.0.hook_mlp_out",))
 PATHS = ("model", "text", "shards")
+# Held by tests of their own: a structure changes places, and places make a structure.
+STRUCTURE = ("structure", "target", "compare_with")
 WITHOUT_EFFECT_ON_NUMBERS = {
     "device": "where they are computed",
     "checkpoint": "how often a state is saved",
@@ -295,7 +391,7 @@ WITHOUT_EFFECT_ON_NUMBERS = {
 
 
 def test_every_option_is_accounted_for():
-    named = {*EFFECTS, *NESTED, *PATHS, *WITHOUT_EFFECT_ON_NUMBERS}
+    named = {*EFFECTS, *NESTED, *PATHS, *STRUCTURE, *WITHOUT_EFFECT_ON_NUMBERS}
     assert named == {field.name for field in fields(DictionaryRecipe)}
     for name, inner in NESTED.items():
         kind = type(getattr(DictionaryRecipe(), name))
@@ -337,6 +433,8 @@ def test_every_nested_option_has_an_effect(lively, trained, table, name, value):
         lively = replace(lively, selection="jumprelu")
     if name == "rows":  # counts where some are silent; AuxK would wake them
         lively = replace(lively, objective=replace(lively.objective, aux=0.0))
+    if table == "end_to_end":
+        lively = replace(lively, end_to_end=END_TO_END)
     inner = replace(getattr(lively, table), **{name: value})
     assert not same(trained(lively), trained(replace(lively, **{table: inner})))
 

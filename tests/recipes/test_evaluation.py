@@ -10,8 +10,9 @@ from monosemy.dictionaries.flat import FlatDictionary
 from monosemy.dictionaries.selection import TopK
 from monosemy.foundation.errors import UserError
 from monosemy.recipes import evaluation as module
-from monosemy.recipes.dictionary import open_setting, train_dictionary
+from monosemy.recipes.dictionary import train_dictionary
 from monosemy.recipes.evaluation import evaluate, evaluate_dictionary, training_rows
+from monosemy.recipes.setting import open_setting
 
 METRICS = {
     "l0", "explained_variance", "ce_recovered_zero", "ce_recovered_mean", "kl_recovered_zero",

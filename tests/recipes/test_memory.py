@@ -13,11 +13,14 @@ import torch
 from monosemy.data.text import open_corpus
 from monosemy.foundation.errors import UserError
 from monosemy.recipes import memory
-from monosemy.recipes.dictionary import DictionaryRecipe, load_place, train_dictionary
+from monosemy.recipes.dictionary import train_dictionary
 from monosemy.recipes.memory import MIB, Reading, estimate, keep_within, libraries
+from monosemy.recipes.recipe import DictionaryRecipe
+from monosemy.recipes.setting import load_places, reading_of
 from monosemy.training.objectives import ObjectiveConfig
 
-READING = Reading(tokens=1_000_000, width=512, sample=16_384, row_bytes=2048)
+WIDE = (512,)
+READING = Reading(1_000_000, WIDE, WIDE, sample=16_384, row_bytes=2048)
 
 
 @pytest.fixture
@@ -78,7 +81,8 @@ def test_the_block_counts_in_its_own_precision_and_no_further_than_the_text(aske
 
 
 def test_a_start_larger_than_the_training_counts(asked):
-    wide = replace(READING, width=8192)
+    eight = (8192,)
+    wide = replace(READING, read=eight, written=eight)
     parts = estimate(replace(asked, latents=64, batch=32), wide)
     looked = 16_384 * 8192 * 4 // MIB
     assert parts["passing"] == pytest.approx(
@@ -94,10 +98,9 @@ def test_more_active_entries_take_more(asked):
 
 
 def test_a_model_and_its_text_are_looked_at(recipe):
-    loaded, site = load_place(recipe)
-    corpus = open_corpus(recipe.text)
-    reading = Reading.of_model(loaded, site, corpus, 512, 100)
-    parameters = sum(p.numel() for p in loaded.model.parameters())
+    places, corpus = load_places(recipe), open_corpus(recipe.text)
+    reading = Reading.of_models(places.models, places.widths, corpus, 512, 100)
+    parameters = sum(p.numel() for p in places.loaded.model.parameters())
     assert reading.model_bytes == 4 * parameters
     assert (reading.width, reading.row_bytes, reading.tokens) == (32, 128, 512)
     assert reading.together == corpus.characters, "all are tokenised together"
@@ -132,14 +135,12 @@ def test_a_run_that_is_too_large_is_refused_with_what_to_lower(asked):
 
 def test_on_an_accelerator_its_own_memory_is_bounded(asked):
     parts = estimate(asked, READING)
-    recipe = SimpleNamespace(**vars(asked) | {"device": "mps"})
+    recipe = replace(asked, device="mps")
     on_device = sum(estimate(recipe, READING)[name] for name in memory.ON_DEVICE)
     assert on_device < parts["total"] - 500
-    recipe.memory = on_device
-    keep_within(recipe, READING)
-    recipe.memory -= 1
+    keep_within(replace(recipe, memory=on_device), READING)
     with pytest.raises(UserError, match=f"would take about {on_device:,} MiB"):
-        keep_within(recipe, READING)
+        keep_within(replace(recipe, memory=on_device - 1), READING)
 
 
 def test_a_training_is_refused_before_it_begins(recipe, tmp_path):
@@ -185,7 +186,9 @@ TRAIN = """
 import json, sys
 from pathlib import Path
 from monosemy.recipes.config import override
-from monosemy.recipes.dictionary import DictionaryRecipe, train_dictionary
+from monosemy.recipes.dictionary import train_dictionary
+from monosemy.recipes.recipe import DictionaryRecipe
+from monosemy.recipes.setting import load_places, reading_of
 train_dictionary(override(DictionaryRecipe(), json.loads(sys.argv[1])), sys.argv[2])
 status = Path("/proc/self/status").read_text().splitlines()
 print(next(int(line.split()[1]) // 1024 for line in status if line.startswith("VmHWM")))
@@ -198,8 +201,7 @@ def test_the_estimate_of_libraries_and_all_is_true(recipe, tmp_path, latents):
     if not Path("/proc/self/status").exists():
         pytest.skip("the peak of a process is read from /proc")
     recipe = replace(recipe, latents=latents, checkpoint=100)
-    loaded, site = load_place(recipe)
-    reading = Reading.of_model(loaded, site, open_corpus(recipe.text), 512, 16_384)
+    reading = reading_of(load_places(recipe), open_corpus(recipe.text), 512)
     planned = estimate(recipe, reading)["total"]
     order = {key: value for key, value in asdict(recipe).items() if value is not None}
     order["optim"]["betas"] = list(order["optim"]["betas"])

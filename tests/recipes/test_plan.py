@@ -7,9 +7,14 @@ from monosemy.data.capture import capture
 from monosemy.data.text import open_corpus
 from monosemy.foundation.errors import UserError
 from monosemy.models.loading import load
-from monosemy.recipes.dictionary import begin, load_place, open_setting, train_dictionary
+from monosemy.recipes.dictionary import begin, train_dictionary
+from monosemy.recipes.memory import Reading
 from monosemy.recipes.plan import _time_step, _time_text, plan
+from monosemy.recipes.setting import Widths, load_places, open_setting
 from monosemy.training.start import look
+
+NEURONS = (32,)
+READING = Reading(512, NEURONS, NEURONS, sample=100, row_bytes=128)
 
 
 def test_a_plan_has_every_part_and_no_number_is_below_zero(recipe):
@@ -31,7 +36,8 @@ def test_a_plan_has_every_part_and_no_number_is_below_zero(recipe):
 def test_parameters_are_counted_exactly(recipe):
     recipe = replace(recipe, latents=48, site="blocks.0.hook_resid_post")
     rows = load(recipe.model).model.transformer.wte.weight.detach()
-    dictionary = begin(recipe, rows, look(rows), 10).module
+    widths = Widths((16,), (16,))
+    dictionary = begin(recipe, widths, rows, look(rows), 10).module
     assert plan(recipe)["parameters"] == sum(p.numel() for p in dictionary.parameters())
 
 
@@ -76,9 +82,9 @@ def test_steps_are_timed_at_both_ends_where_k_falls(recipe, monkeypatch):
 
     monkeypatch.setattr("monosemy.recipes.plan.advance_program", advance)
     monkeypatch.setattr("monosemy.recipes.plan._median_seconds", seconds)
-    assert _time_step(asked, 32) == 3.0 * 0.25 + 1.0 * 0.75
+    assert _time_step(asked, READING) == 3.0 * 0.25 + 1.0 * 0.75
     assert seen == [8, 4]
-    assert _time_step(recipe, 32) == 1.0
+    assert _time_step(recipe, READING) == 1.0
     assert seen == [8, 4, 4]
 
 
@@ -89,7 +95,7 @@ def test_text_is_timed_on_a_part_of_it(recipe, monkeypatch):
         seen.append(corpus.characters)
         return SimpleNamespace(tokens=10)
 
-    loaded, corpus = load_place(recipe)[0], open_corpus(recipe.text)
+    loaded, corpus = load_places(recipe).loaded, open_corpus(recipe.text)
     monkeypatch.setattr("monosemy.recipes.plan.pack", pack)
     for tried, characters in ((1 << 17, corpus.characters), (300, 300)):
         monkeypatch.setattr("monosemy.recipes.plan._TRIED", tried)

@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from monosemy.dictionaries.flat import FlatDictionary
 from monosemy.dictionaries.selection import build_selection
+from monosemy.dictionaries.units import Units
 from monosemy.tensors.kernels import PreActivations
 from monosemy.tensors.rows import gradient_of
 from monosemy.training import revival
@@ -42,7 +43,7 @@ def program_of(kind, dtype=torch.float64, latents=LATENTS, width=WIDTH, propose=
         dictionary.b_enc[:6] = -3.0  # these die
     dictionary.to(dtype).train()
     dictionary.propose = propose
-    start = Start(torch.zeros(width), 1.0, 3.0, 0.0)
+    start = Start(torch.zeros(width), Units.scaled(1.0), 3.0, 0.0)
     return LearnDictionary(dictionary, start, ObjectiveConfig(**config), STEPS)
 
 

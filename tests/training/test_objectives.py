@@ -8,6 +8,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from monosemy.dictionaries.flat import FlatDictionary
 from monosemy.dictionaries.selection import ReLU, build_selection
+from monosemy.dictionaries.units import Units
 from monosemy.foundation.errors import UserError
 from monosemy.tensors.rows import gradient_of
 from monosemy.training import revival
@@ -50,7 +51,7 @@ def made(kind="relu", scale=1.7, dtype=torch.float64, steps=2, **config) -> Lear
         # Too weak to be selected. A ReLU selects whatever is positive, so there none may be.
         dictionary.W_enc[DEAD] *= 0.01
         dictionary.b_enc[DEAD] = -100.0 if kind == "relu" else 0.01
-    start = Start(torch.zeros(WIDTH), scale, 2.5, 0.0)
+    start = Start(torch.zeros(WIDTH), Units.scaled(torch.tensor(scale).double()), 2.5, 0.0)
     program = LearnDictionary(dictionary.train(), start, ObjectiveConfig(**config), steps)
     program.firing.silent[DEAD] = 10**9
     return program
@@ -59,7 +60,7 @@ def made(kind="relu", scale=1.7, dtype=torch.float64, steps=2, **config) -> Lear
 def dense_loss(program: LearnDictionary, batch: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
     """The class docstring, written out with dense tensors and torch's own gradients."""
     d, config = program.module, program.config
-    x = batch * program.scale
+    x = batch * program.units.scale
     pre = (x - d.b_dec) @ d.W_enc.T + d.b_enc
     f = pre * kept
     residual = x - (f @ d.W_dec + d.b_dec)
@@ -79,7 +80,7 @@ def kept_by(kind: str, program: LearnDictionary, batch: torch.Tensor) -> torch.T
     """Which entries survive, by the definition of each selection."""
     d = program.module
     with torch.no_grad():
-        pre = (batch * program.scale - d.b_dec) @ d.W_enc.T + d.b_enc
+        pre = (batch * program.units.scale - d.b_dec) @ d.W_enc.T + d.b_enc
     if kind == "relu":
         return pre > 0
     if kind == "topk":
@@ -236,7 +237,7 @@ def test_the_loss_does_not_depend_on_the_units_of_the_data():
 def test_predicting_the_mean_leaves_all_the_variance():
     rows = torch.randn(100, WIDTH, generator=torch.Generator().manual_seed(2))
     start = look(rows, "mean")
-    silent = FlatDictionary.tied(torch.eye(WIDTH), start.centre * start.scale, ReLU())
+    silent = FlatDictionary.tied(torch.eye(WIDTH), start.offset, ReLU())
     with torch.no_grad():
         silent.b_enc.fill_(-1e3)
     readings = LearnDictionary(silent, start, ObjectiveConfig(aux=0.0)).loss(rows)[1]

@@ -19,7 +19,10 @@ VERBS = {
     "specimen": "The small language model that ships inside: make it, sample from it.",
     "capture": "Write activations to disk, for training later or elsewhere.",
     "train": "Learn a dictionary from a recipe.",
+    "sweep": "Learn several dictionaries from one stream, side by side.",
     "evaluate": "Measure a dictionary on held-out text, beside its controls.",
+    "inspect": "Say what a dictionary is, whoever wrote it: its rules, sizes, hash.",
+    "convert": "Write a dictionary in another library's form, and prove it the same.",
     "doctor": "Say what is in use here and why, how fast it is, what to mend.",
 }
 

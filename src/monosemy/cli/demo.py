@@ -38,8 +38,9 @@ def command(out: Path | None, changes: tuple[str, ...], as_json: bool, quiet: bo
     quiet_libraries()
     from monosemy.cli.progress import choose
     from monosemy.recipes import config
+    from monosemy.recipes.catalogue import demo
     from monosemy.recipes.demo import run_demo
-    from monosemy.recipes.dictionary import check, demo
+    from monosemy.recipes.recipe import check
 
     recipe = config.override(demo(), parse_changes(changes))
     check(recipe)

@@ -20,12 +20,15 @@ from monosemy.cli.options import (
 SHORTCUTS = {
     "model": "Model to read: specimen, a folder, a hub name.",
     "site": "Where to read it; see: monosemy sites MODEL",
+    "target": "Where a transcoder writes.",
+    "structure": "autoencoder, transcoder, skip_transcoder, crosscoder or cross_layer.",
     "text": "stdlib, a text or JSONL file, a folder, a datasets folder.",
     "shards": "Read captured activations instead of running the model.",
     "tokens": "Activations in an epoch.",
     "epochs": "Passes over them.",
     "latents": "Size of the dictionary.",
-    "selection": "relu, topk, batchtopk, jumprelu or gated.",
+    "encoder": "linear, gated, lista or matching_pursuit.",
+    "selection": "relu, topk, batchtopk or jumprelu.",
     "k": "Active latents a token.",
     "batch": "Activations in an update.",
     "seed": "Root of every random draw.",
@@ -76,6 +79,8 @@ def command(
       monosemy train --list
       monosemy train demo --latents 8192 --k 32 --out runs/wide
       monosemy train demo --model ./my-model --site blocks.3.hook_resid_post --text ./docs
+      monosemy train transcoder --model ./my-model --site blocks.3.mlp.hook_in \\
+          --target blocks.3.hook_mlp_out
       monosemy train my.toml --set optim.learning_rate=1e-3 --dry-run
       monosemy train --resume runs/wide
     """
@@ -83,8 +88,10 @@ def command(
     if list_recipes:
         _print_recipes(as_json)
         return
+    from monosemy.recipes.catalogue import find_recipe
     from monosemy.recipes.config import override
-    from monosemy.recipes.dictionary import check, find_recipe, read_run
+    from monosemy.recipes.dictionary import read_run
+    from monosemy.recipes.recipe import check
 
     chosen = read_run(resume) if resume else find_recipe(recipe)
     flags = {name: value for name, value in shortcuts.items() if value is not None}
@@ -107,6 +114,7 @@ def _train(recipe: Any, folder: Path, as_json: bool, quiet: bool) -> None:
         "dictionary": str(folder / "dictionary"),
         "latents": dictionary.latents,
         "width": dictionary.width,
+        **({} if dictionary.autoencodes else {"written": dictionary.written}),
         **dictionary.metadata,
         **pace_of(folder),
     }
@@ -114,7 +122,9 @@ def _train(recipe: Any, folder: Path, as_json: bool, quiet: bool) -> None:
         print_json(result)
         return
     click.echo(
-        f"{dictionary.latents:,} latents on {recipe.model} {recipe.site}: {folder / 'dictionary'}\n"
+        f"{dictionary.latents:,} latents on {recipe.model} {recipe.site}"
+        + (f" -> {recipe.target}" if recipe.target else "")
+        + f": {folder / 'dictionary'}\n"
         f"The data's mean stands {dictionary.metadata['outlier_ratio']:.2f} spreads from zero "
         "(the further, the more latents die without centring).\n"
         f"Measure it: monosemy evaluate {folder}"
@@ -131,9 +141,10 @@ def _print_plan(recipe: Any, as_json: bool) -> None:
     memory, seconds = made["memory_mib"], made["seconds"]
     parts = ", ".join(f"{name} {size:,}" for name, size in memory.items() if name != "total")
     click.echo(
-        f"model       {recipe.model}, {made['site']['name']} ({made['site']['width']:,} wide)\n"
+        f"model       {', '.join(recipe.models)}, {made['site']['name']} "
+        f"({made['site']['width']:,} wide)\n"
         f"text        {recipe.shards or recipe.text}: {made['tokens']:,} activations\n"
-        f"dictionary  {recipe.latents:,} latents, {recipe.selection}"
+        f"dictionary  {recipe.latents:,} latents, {recipe.structure}, {recipe.selection}"
         + (f", k = {recipe.k}" if recipe.selection != "relu" else "")
         + f"; {made['parameters']:,} parameters\n"
         f"steps       {made['steps']:,} of {recipe.batch:,} activations\n"
@@ -145,8 +156,9 @@ def _print_plan(recipe: Any, as_json: bool) -> None:
 
 
 def _print_recipes(as_json: bool) -> None:
+    from monosemy.recipes.catalogue import RECIPES
     from monosemy.recipes.config import keys_of
-    from monosemy.recipes.dictionary import RECIPES, DictionaryRecipe
+    from monosemy.recipes.recipe import DictionaryRecipe
 
     if as_json:
         print_json({"recipes": list(RECIPES), "keys": keys_of(DictionaryRecipe)})

@@ -15,8 +15,10 @@ from monosemy.explanation.effects import direct_effects
 from monosemy.explanation.examples import choose_features, examples
 from monosemy.foundation import storage
 from monosemy.foundation.progress import SILENT, Progress
-from monosemy.recipes.dictionary import DictionaryRecipe, demo, train_dictionary
+from monosemy.recipes.catalogue import demo
+from monosemy.recipes.dictionary import train_dictionary
 from monosemy.recipes.evaluation import Evaluation, evaluate
+from monosemy.recipes.recipe import DictionaryRecipe
 from monosemy.reports.page import write_page
 from monosemy.training.journal import Journal, provenance
 

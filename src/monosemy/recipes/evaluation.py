@@ -10,20 +10,16 @@ from typing import Any
 
 import torch
 
-from monosemy.data.capture import LiveSource
 from monosemy.dictionaries import files
+from monosemy.dictionaries.affine import affine_map
 from monosemy.dictionaries.base import Dictionary
 from monosemy.evaluation.controls import controls_at
 from monosemy.evaluation.measure import Measurement, measure
 from monosemy.foundation.errors import UserError
 from monosemy.foundation.progress import SILENT, Progress, Task
-from monosemy.recipes.dictionary import (
-    DictionaryRecipe,
-    Setting,
-    open_setting,
-    read_run,
-    train_dictionary,
-)
+from monosemy.recipes.dictionary import read_run, train_dictionary
+from monosemy.recipes.recipe import DictionaryRecipe
+from monosemy.recipes.setting import Setting, open_setting
 from monosemy.tensors.axes import Activations
 
 HELDOUT_TOKENS = 150_000
@@ -110,27 +106,37 @@ def evaluate_dictionary(
     Controls are fitted on training text and keep as many latents a token as the dictionary does.
     """
     heldout = open_setting(recipe, "heldout", tokens, progress)
-    dictionary.check_width(heldout.site.width, f"site {heldout.site.name}")
+    dictionary.check_width(sum(heldout.places.widths[0]), f"site {recipe.site}")
     rows = training_rows(recipe, heldout, progress)
-    controls = controls_at(rows, _l0(dictionary, heldout), dictionary.latents, recipe.compute)
+    controls = _controls(recipe, dictionary, heldout, rows)
     measured = _measure(heldout, {"dictionary": dictionary, **controls}, rows, recipe, progress)
     return Evaluation(recipe, dictionary, heldout, measured.pop("dictionary"), measured)
+
+
+def _controls(
+    recipe: DictionaryRecipe, dictionary: Dictionary, heldout: Setting, rows: Activations
+) -> dict[str, Dictionary]:
+    """Fitted on what is written; beside a transcoder, also the best affine map of what it reads."""
+    x, y = dictionary.split(rows)
+    controls = controls_at(y, _l0(dictionary, heldout), dictionary.latents, recipe.compute)
+    return controls if dictionary.autoencodes else {"linear": affine_map(x, y), **controls}
 
 
 @torch.no_grad()
 def _l0(dictionary: Dictionary, setting: Setting) -> float:
     """Mean active latents a token, on the beginning of the text that is measured."""
-    source = LiveSource(setting.loaded, setting.site, setting.contexts)
+    source = setting.source()
     rows = source.rows(0, min(L0_TOKENS, source.tokens)).float()
-    return float(dictionary.code(rows).counts.float().mean())
+    return float(dictionary.code(dictionary.split(rows)[0]).counts.float().mean())
 
 
 def training_rows(
     recipe: DictionaryRecipe, setting: Setting, progress: Progress = SILENT
 ) -> Activations:
     """A sample of training activations, of the setting's model: means and controls come from it."""
-    train = open_setting(recipe, "train", min(FIT_TOKENS, recipe.tokens), progress)
-    source = LiveSource(setting.loaded, setting.site, train.contexts)
+    tokens = min(FIT_TOKENS, recipe.tokens)
+    train = open_setting(recipe, "train", tokens, progress)
+    source = replace(setting, contexts=train.contexts).source()
     return source.rows(0, source.tokens).float()
 
 
@@ -142,16 +148,17 @@ def _measure(
     progress: Progress,
     note: str = "",
 ) -> dict[str, Measurement]:
-    splice = not note and heldout.loaded.is_causal
-    why = note or "this model predicts no next token"
+    places = heldout.places
+    written = sum(places.widths[1])
     return measure(
-        heldout.loaded,
-        heldout.site,
+        places.models,
+        places.writes,
         dictionaries,
         heldout.contexts,
-        rows.mean(0),
-        splice=splice,
-        note=None if splice else why,
+        rows[:, -written:].mean(0),
+        reads=places.reads,
+        splice=not note,
+        note=note or None,
         compute=recipe.compute,
         progress=progress,
     )
@@ -193,7 +200,7 @@ def describe_setting(recipe: DictionaryRecipe, heldout: Setting) -> dict[str, An
             "vocabulary": loaded.vocabulary,
             "parameters": sum(p.numel() for p in loaded.model.parameters()),
         },
-        "site": {"name": heldout.site.name, "width": heldout.site.width},
+        "site": {"name": recipe.place, "width": sum(heldout.places.widths[1])},
         "text": {
             "name": heldout.corpus.name,
             "fingerprint": heldout.corpus.fingerprint,
@@ -207,10 +214,10 @@ def describe_setting(recipe: DictionaryRecipe, heldout: Setting) -> dict[str, An
 def describe_dictionary(recipe: DictionaryRecipe, dictionary: Dictionary) -> dict[str, Any]:
     """The ``dictionary`` of a report."""
     return {
-        "architecture": recipe.selection,
+        "architecture": recipe.architecture,
         "latents": dictionary.latents,
         "width": dictionary.width,
-        "k": recipe.k if recipe.selection != "relu" else None,
+        "k": recipe.k if recipe.selection in ("topk", "batchtopk") else None,
         "trained_tokens": dictionary.metadata.get("trained_tokens"),
         "seed": recipe.seed,
     }

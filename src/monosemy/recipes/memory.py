@@ -9,18 +9,19 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
 
 import torch
 
 from monosemy.data.capture import contexts_at_once
-from monosemy.data.shards import ShardSource
+from monosemy.data.streams import Source
 from monosemy.data.text import Corpus
 from monosemy.foundation.errors import UserError
 from monosemy.models.loading import LoadedModel
-from monosemy.models.sites import Site
+from monosemy.recipes.building import parameters
+from monosemy.recipes.recipe import CROSS_LAYER, DictionaryRecipe
 from monosemy.tensors import routes
 
 MIB = 2**20
@@ -64,7 +65,9 @@ class Reading:
 
     Attributes
     ----------
-    tokens, width : activations in an epoch, and numbers in one.
+    tokens : activations in an epoch.
+    read, written : numbers in an activation of each place that is read, and written; the same
+        tuple where what is read is written.
     sample : rows that the start looks at.
     row_bytes : of an activation in the block.
     model_bytes, forward_bytes : of the parameters, and of what a forward pass makes.
@@ -73,7 +76,8 @@ class Reading:
     """
 
     tokens: int
-    width: int
+    read: tuple[int, ...]
+    written: tuple[int, ...]
     sample: int
     row_bytes: int
     model_bytes: int = 0
@@ -82,37 +86,56 @@ class Reading:
     together: int = 0
     longest: int = 0
 
-    @classmethod
-    def of_shards(cls, source: ShardSource, sample: int) -> Reading:
-        """From files: no model, no text."""
-        return cls(source.tokens, source.width, sample, source.width * source.dtype.itemsize)
+    @property
+    def width(self) -> int:
+        """Numbers that lie side by side in a row."""
+        return sum(self.read) + (0 if self.read is self.written else sum(self.written))
 
     @classmethod
-    def of_model(
-        cls, loaded: LoadedModel, site: Site, corpus: Corpus, tokens: int, sample: int
+    def of_shards(
+        cls, source: Source, widths: tuple[tuple[int, ...], tuple[int, ...]], sample: int
     ) -> Reading:
-        """From `loaded`, while it reads `corpus`."""
-        size, config = loaded.dtype.itemsize, loaded.model.config
-        inner = getattr(config, "intermediate_size", None) or 4 * loaded.width
-        positions = contexts_at_once(1, loaded.device)
+        """From files: no model, no text."""
+        return cls(source.tokens, *widths, sample, source.width * source.dtype.itemsize)
+
+    @classmethod
+    def of_models(
+        cls,
+        models: Sequence[LoadedModel],
+        widths: tuple[tuple[int, ...], tuple[int, ...]],
+        corpus: Corpus,
+        tokens: int,
+        sample: int,
+    ) -> Reading:
+        """From `models`, while they read `corpus`."""
+        size = models[0].dtype.itemsize
         texts = sorted((document.text for document in corpus.documents), key=len, reverse=True)
         mean = corpus.characters / len(texts)
         # Documents come in a drawn order and only so many, so the longest may not be met.
         read = min(len(texts), max(_TOGETHER, math.ceil(_CHARACTERS * tokens / max(mean, 1))))
-        return cls(
-            tokens, site.width, sample, site.width * size,
-            model_bytes=sum(p.numel() * p.element_size() for p in loaded.model.parameters()),
-            forward_bytes=positions * size * (6 * loaded.width + 4 * inner),
+        found = cls(
+            tokens, *widths, sample, 0,
+            model_bytes=sum(map(_model_bytes, models)),
+            forward_bytes=max(map(_forward_bytes, models)),
             text_bytes=sum(map(sys.getsizeof, texts)),
             together=round(mean * min(_TOGETHER, len(texts))),
             longest=len(texts[math.ceil(len(texts) / read) - 1]),
         )  # fmt: skip
+        return replace(found, row_bytes=found.width * size)
 
 
-def estimate(recipe: Any, reading: Reading) -> dict[str, int]:
+def _model_bytes(loaded: LoadedModel) -> int:
+    return sum(p.numel() * p.element_size() for p in loaded.model.parameters())
+
+
+def _forward_bytes(loaded: LoadedModel) -> int:
+    config, positions = loaded.model.config, contexts_at_once(1, loaded.device)
+    inner = getattr(config, "intermediate_size", None) or 4 * loaded.width
+    return positions * loaded.dtype.itemsize * (6 * loaded.width + 4 * inner)
+
+
+def estimate(recipe: DictionaryRecipe, reading: Reading) -> dict[str, int]:
     """MiB at the peak of a run, part by part, and their ``total``.
-
-    `recipe` is a `DictionaryRecipe`, whose module imports this one.
 
     * ``libraries``: measured in a fresh process, see `libraries`;
     * ``model``: its parameters, and a forward pass;
@@ -124,7 +147,7 @@ def estimate(recipe: Any, reading: Reading) -> dict[str, int]:
     * ``passing``: what comes on top of all that, or would, were the rest not yet there: the bytes
       of a checkpoint, the look at the start, tokenising.
     """
-    matrix = 4 * recipe.latents * reading.width
+    learned = 4 * parameters(recipe, reading.read, reading.written)
     rows = min(recipe.block, reading.tokens)
     looked = 4 * min(reading.sample, rows) * reading.width
     spike = _TOKENISED * reading.together + _ON_ITS_WAY * reading.longest
@@ -134,12 +157,12 @@ def estimate(recipe: Any, reading: Reading) -> dict[str, int]:
         "model": reading.model_bytes + reading.forward_bytes,
         "text": text,
         "activations": rows * (reading.row_bytes + 16) + looked,
-        "dictionary": 8 * matrix,
+        "dictionary": 4 * learned,
         "step": _step(recipe, reading),
     }
     later = sizes["dictionary"] + sizes["step"]
     sizes["passing"] = max(
-        6 * matrix,  # a checkpoint: parameters and moments; the finished file is as large
+        3 * learned,  # a checkpoint: parameters and moments; the finished file is as large
         2 * looked - later,
         (1 - _KEPT) * spike - sizes["activations"] - later,
     )
@@ -147,7 +170,7 @@ def estimate(recipe: Any, reading: Reading) -> dict[str, int]:
     return {**parts, "total": sum(parts.values())}
 
 
-def keep_within(recipe: Any, reading: Reading) -> None:
+def keep_within(recipe: DictionaryRecipe, reading: Reading) -> None:
     """`UserError` where the estimate exceeds ``recipe.memory``, with the settings to lower.
 
     Where the recipe computes on an accelerator, its memory is meant.
@@ -205,32 +228,39 @@ except OSError:
 """
 
 
-def _step(recipe: Any, reading: Reading) -> float:
+def _step(recipe: DictionaryRecipe, reading: Reading) -> float:
     """Bytes that a step takes beside the dictionary's; kept from step to step."""
     kind = torch.device(recipe.device).type
     kernels = routes.name_for(kind, torch.float32)
-    everything, matrix = recipe.batch * recipe.latents, 4 * recipe.latents * reading.width
+    everything = recipe.batch * _latents(recipe, reading)
+    encoder = 4 * recipe.latents * sum(reading.read)
     if kernels == "portable":
-        tiles, proposals = 12 * min(_PLAIN_TILE, everything), 0
+        tiles, proposals = 12 * min(_PLAIN_TILE, everything), 0.0
     else:
         workers = torch.get_num_threads() if kind == "cpu" else 1
         tiles, proposals = (
             4 * workers * min(_TILE, everything),
-            _proposes(recipe, kind) * matrix / 2,
+            _proposes(recipe, kind) * encoder / 2,
         )
-    active = max(recipe.k, recipe.objective.k_start or 0) * recipe.batch
+    layers = _latents(recipe, reading) // recipe.latents
+    active = max(recipe.k, recipe.objective.k_start or 0) * recipe.batch * layers
     has_k = recipe.selection in ("topk", "batchtopk")
     entries = _ENTRY * min(active if has_k else everything // 2, everything)
     batch = 12 * recipe.batch * reading.width
     return tiles + proposals + entries + batch + _listed(recipe, reading, active)
 
 
-def _proposes(recipe: Any, kind: str) -> bool:
+def _latents(recipe: DictionaryRecipe, reading: Reading) -> int:
+    """Those of all layers together."""
+    return recipe.latents * (len(reading.read) if recipe.structure == CROSS_LAYER else 1)
+
+
+def _proposes(recipe: DictionaryRecipe, kind: str) -> bool:
     auto = recipe.precision == "auto"
     return routes.multiplies_bfloat16(kind) if auto else recipe.precision == "bfloat16"
 
 
-def _listed(recipe: Any, reading: Reading, active: int) -> float:
+def _listed(recipe: DictionaryRecipe, reading: Reading, active: int) -> float:
     """Bytes of candidates, in a step or when the threshold is settled at the end."""
     if recipe.selection == "topk":
         return 8 * min(8 * active, recipe.batch * recipe.latents)

@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 import torch
 
 from monosemy.data.capture import contexts_at_once
-from monosemy.data.shards import open_shards
 from monosemy.data.text import Corpus, Document, open_corpus
 from monosemy.data.tokens import Packing, pack
 from monosemy.models import tap
 from monosemy.models.loading import LoadedModel
 from monosemy.models.sites import Site
-from monosemy.recipes.dictionary import (
-    START_ROWS,
-    DictionaryRecipe,
-    begin,
-    check,
-    load_place,
-)
+from monosemy.recipes.building import parameters
+from monosemy.recipes.dictionary import begin, look_at
 from monosemy.recipes.memory import MIB, Reading, estimate, keep_within
+from monosemy.recipes.recipe import DictionaryRecipe, check
+from monosemy.recipes.setting import START_ROWS, Widths, load_places, open_source, reading_of
 from monosemy.training.loop import advance_program
 from monosemy.training.objectives import LearnDictionary
 from monosemy.training.optim import Optimiser
-from monosemy.training.start import look
 
 # Characters that are tokenised for the time of it.
 _TRIED = 1 << 17
@@ -50,37 +45,36 @@ def plan(recipe: DictionaryRecipe) -> dict[str, Any]:
     seconds = {
         "text": reading.tokens * seconds_of["text"],
         "reading": tokens * seconds_of["reading"],
-        "steps": steps * _time_step(recipe, reading.width),
+        "steps": steps * _time_step(recipe, reading),
     }
-    parameters = recipe.latents * (2 * reading.width + 1) + reading.width
+    learned = parameters(recipe, reading.read, reading.written)
     return {
         "recipe": asdict(recipe),
-        "site": {"name": recipe.site, "width": reading.width},
+        "site": {"name": recipe.place, "width": reading.width},
         "steps": steps,
         "tokens": tokens,
-        "parameters": parameters,
+        "parameters": learned,
         "memory_mib": estimate(recipe, reading),
         "seconds": {
             **{name: round(value, 1) for name, value in seconds.items()},
             "total": round(sum(seconds.values()), 1),
         },
-        "checkpoint_mib": round(12 * parameters / MIB),
+        "checkpoint_mib": round(12 * learned / MIB),
     }
 
 
 def _look(recipe: DictionaryRecipe) -> tuple[Reading, dict[str, float]]:
     """What is read, and seconds for each token of it; refuses before anything large is made."""
     if recipe.shards is not None:  # no model runs, so none is loaded
-        reading = Reading.of_shards(open_shards(recipe.shards, recipe.site), START_ROWS)
-        keep_within(recipe, reading)
-        return reading, {"text": 0.0, "reading": 0.0}
-    loaded, site = load_place(recipe)
-    corpus = open_corpus(recipe.text, "train")
-    reading = Reading.of_model(loaded, site, corpus, recipe.tokens, START_ROWS)
+        opened = open_source(recipe)
+        widths = opened.read, opened.written
+        return Reading.of_shards(opened.source, widths, START_ROWS), {"text": 0.0, "reading": 0.0}
+    places, corpus = load_places(recipe), open_corpus(recipe.text, "train")
+    reading = reading_of(places, corpus, recipe.tokens)
     keep_within(recipe, reading)
     seconds = {
-        "text": _time_text(recipe, loaded, corpus),
-        "reading": _time_reading(recipe, loaded, site),
+        "text": _time_text(recipe, places.loaded, corpus),
+        "reading": sum(_time_reading(recipe, one, places.columns) for one in places.models),
     }
     return reading, seconds
 
@@ -100,10 +94,12 @@ def _time_text(recipe: DictionaryRecipe, loaded: LoadedModel, corpus: Corpus) ->
     return (time.perf_counter() - began) / found.tokens
 
 
-def _time_step(recipe: DictionaryRecipe, width: int) -> float:
+def _time_step(recipe: DictionaryRecipe, reading: Reading) -> float:
     """Mean seconds of a step, from steps at the beginning and at the end of the run."""
-    rows = torch.randn(recipe.batch, width, generator=recipe.compute.generator("plan"))
-    program = begin(recipe, rows, look(rows, "mean"), recipe.steps)
+    draw = recipe.compute.generator("plan")
+    rows = torch.randn(recipe.batch, reading.width, generator=draw)
+    opened = Widths(reading.read, reading.written)
+    program = begin(recipe, opened, rows, look_at(recipe, opened, rows), recipe.steps)
     optimiser = Optimiser(program.module.parameters(), recipe.optim, 10)
     batch = rows.to(recipe.device)
 
@@ -122,13 +118,13 @@ def _share_of_falling(recipe: DictionaryRecipe, program: LearnDictionary) -> flo
     return recipe.objective.k_fall if more else 0.0
 
 
-def _time_reading(recipe: DictionaryRecipe, loaded: LoadedModel, site: Site) -> float:
+def _time_reading(recipe: DictionaryRecipe, loaded: LoadedModel, sites: Sequence[Site]) -> float:
     """Seconds a token."""
     length = min(recipe.context, loaded.context)
     draw = recipe.compute.generator("plan")
     shape = (contexts_at_once(length, loaded.device), length)
     ids = torch.randint(0, loaded.vocabulary, shape, generator=draw).to(recipe.device)
-    return _median_seconds(lambda: tap.read(loaded.model, [site], ids)) / ids.numel()
+    return _median_seconds(lambda: tap.read(loaded.model, list(sites), ids)) / ids.numel()
 
 
 def _median_seconds(work: Callable[[], Any], rounds: int = 3) -> float:

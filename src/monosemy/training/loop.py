@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
@@ -38,6 +38,13 @@ class Program(Protocol):
 
     def loss(self, batch: Tensor) -> tuple[Float[Tensor, ""], Readings]:
         """The scalar to be lowered, and readings for the journal (scalars, left on the device)."""
+
+    def renew(self) -> Sequence[tuple[nn.Parameter, Tensor]]:
+        """After an update: sets anew what is to begin anew, and says so.
+
+        Each parameter with the rows that were written to (of a vector, the numbers): the optimiser
+        forgets their past. Mostly there are none.
+        """
 
     def at_work(self) -> AbstractContextManager[None]:
         """Around every step: what the program wants of the machine meanwhile."""
@@ -162,6 +169,8 @@ def advance_program(
         loss, readings = program.loss(batch)
         loss.backward()
         readings |= optimiser.step(step)
+        for parameter, rows in program.renew():
+            optimiser.forget(parameter, rows)
     return loss.detach(), readings
 
 

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import nn
 
 from monosemy.dictionaries.base import Dictionary
+from monosemy.dictionaries.penalties import QUADRATIC, Measure
+from monosemy.dictionaries.units import Units
 from monosemy.foundation.errors import refuse
 from monosemy.tensors import workers
 from monosemy.tensors.axes import Activations, Float, Int, Tensor
 from monosemy.tensors.codes import SparseCode
 from monosemy.tensors.rows import RowGradient, release
 from monosemy.training.loop import Readings
+from monosemy.training.nesting import Nesting
+from monosemy.training.objective_config import FREE, UNIT, ObjectiveConfig, misfits
+from monosemy.training.resampling import Resampling
 from monosemy.training.revival import Firing, auxiliary_loss
+from monosemy.training.sparsity import Sparsity
 from monosemy.training.start import Start
+
+__all__ = ["LearnDictionary", "NextToken", "ObjectiveConfig"]
 
 
 class NextToken:
@@ -44,6 +50,10 @@ class NextToken:
         flat = logits[:, :-1].reshape(following.shape[0], -1).float()
         return nn.functional.cross_entropy(flat, following), {}
 
+    def renew(self) -> Sequence[tuple[nn.Parameter, Tensor]]:
+        """Nothing begins anew."""
+        return ()
+
     def at_work(self) -> AbstractContextManager[None]:
         """torch's own loops use every thread."""
         return nullcontext()
@@ -57,108 +67,95 @@ class NextToken:
         self.module.load_state_dict(state["module"])
 
 
-@dataclass(frozen=True)
-class ObjectiveConfig:
-    """What a dictionary is asked for beside a good reconstruction."""
-
-    l1: float = 0.0
-    """Weight of the sparsity penalty (ReLU dictionaries need one)."""
-    l0: float = 0.0
-    """Weight of the mean number of active latents (JumpReLU dictionaries need one)."""
-    warmup: int = 0
-    """Steps over which either penalty climbs linearly to its weight."""
-    prefixes: tuple[float, ...] = ()
-    """Shares of the latents that must reconstruct without the rest (Matryoshka); none for none."""
-    k_start: int | None = None
-    """Active latents a token at the first step, where the selection has a k; `None` starts at k."""
-    k_fall: float = 0.5
-    """Share of all steps over which `k_start` falls linearly to k."""
-    aux: float = 1 / 32
-    """Weight of AuxK, by which dead latents learn from the residual; 0 turns it off."""
-    aux_k: int | None = None
-    """Dead latents a token may use in AuxK; `None` takes half the width."""
-    dead_after: int = 200_000
-    """A latent that was silent for this many tokens counts as dead."""
-
-    def __post_init__(self) -> None:
-        least = {"l1": 0, "l0": 0, "warmup": 0, "k_start": 1, "k_fall": 0, "aux": 0, "aux_k": 1,
-                 "dead_after": 1}  # fmt: skip
-        given = {name: getattr(self, name) for name in least}
-        reasons = [
-            f"{name} = {given[name]}; wanted at least {lowest}"
-            for name, lowest in least.items()
-            if given[name] is not None and not lowest <= given[name] < math.inf
-        ]
-        ends = (0.0, *self.prefixes)
-        rising = all(a < b for a, b in pairwise(ends))
-        if self.prefixes and not (rising and self.prefixes[-1] == 1):
-            reasons.append(f"prefixes = {self.prefixes}; wanted rising shares, the last of them 1")
-        refuse(reasons, "the objective's configuration")
-
-
 class LearnDictionary:
     """``FVU + l1 · L1 + l0 · L0 + aux · AuxK`` over the encode and decode of a dictionary.
 
     * ``FVU = mean |x - x̂|² / variance``: the fraction of variance unexplained, with the variance
       of the sample at the start, so that weights mean the same at every site;
-    * with ``prefixes``, the mean over nested prefixes of the latents of the FVU that each leaves
-      alone (Matryoshka: Bussmann et al. 2025, arXiv:2503.17547);
-    * L1, L0 and whatever else the dictionary's own training asks: see its `training_code`;
-    * AuxK: see `revival.auxiliary_loss`.
+    * with prefixes, the mean over nested prefixes of the latents of the FVU that each leaves
+      alone (Matryoshka: Bussmann et al. 2025, arXiv:2503.17547); see `Nesting`;
+    * L1, L0 and whatever else the dictionary's own training asks: see its `training_code`, and
+      `penalties.Measure`; their weights: see `Sparsity`;
+    * AuxK: see `revival.auxiliary_loss`; dead latents may also begin anew: see `Resampling`.
 
     Where the selection has a k, it may begin larger and fall (``k_start``): every latent then gets
     gradient while directions are still to be found, and fewer die.
 
     Decoder rows have length one: an update takes out the gradient along them and scales them back
-    (`RowGradient.unit`). The gradients of both matrices live in row gradients.
+    (`RowGradient.unit`); or they are free. The gradients of both matrices live in row gradients.
 
     Parameters
     ----------
-    dictionary : what learns; it sees activations multiplied by ``start.scale``.
+    dictionary : what learns; it sees activations in the units of `start`.
     start : the look at the data that set its beginning.
     config : weights of the terms.
     steps : of the whole run, for what changes over a share of it.
+    seed : of what is drawn while learning.
+
+    Errors
+    ------
+    `UserError` where the configuration does not fit the dictionary, all reasons at once.
     """
 
     def __init__(
-        self, dictionary: Dictionary, start: Start, config: ObjectiveConfig, steps: int = 0
+        self,
+        dictionary: Dictionary,
+        start: Start,
+        config: ObjectiveConfig,
+        steps: int = 0,
+        seed: int = 0,
     ):
+        refuse(misfits(dictionary, config, steps), "this dictionary's objective")
         self.module = dictionary
         self.k = dictionary.selection.k
         self.steps = steps
-        self.scale = start.scale
+        self.units = start.units.to(dictionary.b_dec)
         self.variance = start.variance
         self.config = config
-        device = str(dictionary.W_dec.device)
+        device = dictionary.b_dec.device
         self.firing = Firing(dictionary.latents, config.dead_after, device)
         self.step = 0
-        ends = [max(round(share * dictionary.latents), 1) for share in config.prefixes]
-        self.ends = torch.tensor(ends, dtype=torch.int64, device=device)
-        RowGradient.attach(dictionary.W_enc)
-        RowGradient.attach(dictionary.W_dec, unit=True)
+        shares, sampled = config.prefixes, config.prefixes_sampled
+        self.nesting = Nesting(dictionary.latents, shares, sampled, seed, device)
+        self.sparsity = _sparsity(dictionary, config, steps)
+        self.resampling = Resampling(config.resample_every, config.resample_until, steps, seed)
+        self._seen: tuple[Activations, Activations, Float[Tensor, "token"]] | None = None
+        for matrix, unit in dictionary.row_matrices():
+            RowGradient.attach(matrix, unit=unit and config.decoder == UNIT)
 
     def loss(self, batch: Activations) -> tuple[Float[Tensor, ""], Readings]:
         """See the class. Readings: fvu, l0, dead latents, and each further term that counts."""
-        x = batch * self.scale
+        x, target = self.module.split(self.units.apply(batch))
         if self.k:
             self.module.selection.k = self._k_now()
         code, terms = self.module.training_code(x)
-        total, fvu, residual = self._unexplained(code, x)
+        total, fvu, residual = self._unexplained(code, x, target)
         self.firing.see(code)
         dead = self.firing.dead
         readings = {"fvu": fvu.detach(), "dead": dead.sum()}
         readings["l0"] = (code.values.detach() > 0).sum() / code.tokens
-        for name, weight in self._weights_now().items():
-            if weight and name in terms:
+        weights, steered = self.sparsity.at(self.step, readings["l0"])
+        readings |= steered
+        for name, weight in (weights | {"gate": 1 / self.variance}).items():
+            if name in terms and (name == self.sparsity.controlled or weight):
                 readings.setdefault(name, terms[name].detach())
                 total = total + weight * terms[name]
         if self.config.aux and bool(dead.any()):
-            k = self.config.aux_k or max(self.module.width // 2, 1)
+            k = self.config.aux_k or max(self.module.written // 2, 1)
             aux = auxiliary_loss(self.module, x, residual, dead.nonzero().squeeze(1), k)
             readings["aux"] = aux.detach()
             total = total + self.config.aux * aux
         self.step += 1
+        if self.resampling.due(self.step):
+            self._seen = x, target, residual.square().sum(1)
         return total, readings
+
+    def renew(self) -> Sequence[tuple[nn.Parameter, Tensor]]:
+        """Dead latents begin anew, where it is time for that."""
+        if self._seen is None:
+            return ()
+        seen, self._seen = self._seen, None
+        return self.resampling.renew(self.module, *seen, self.firing, self.step)
 
     def _k_now(self) -> int:
         begin = min(self.config.k_start or self.k, self.module.latents)
@@ -166,33 +163,30 @@ class LearnDictionary:
         share = self.step / max(self.config.k_fall * self.steps, 1)
         return self.k + round(more * max(1 - share, 0.0))
 
-    def _weights_now(self) -> dict[str, float]:
-        climbed = min((self.step + 1) / max(self.config.warmup, 1), 1.0)
-        penalties = {"l1": self.config.l1 * climbed, "l0": self.config.l0 * climbed}
-        return penalties | {"gate": 1 / self.variance}
-
     def _unexplained(
-        self, code: SparseCode, x: Activations
+        self, code: SparseCode, x: Activations, target: Activations
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""], Activations]:
         """What is lowered, the FVU of the whole dictionary, and what it leaves over."""
-        if not self.config.prefixes:
-            error, residual = self.module.squared_error(code, x)
+        if not self.nesting:
+            error, residual = self.module.squared_error(code, x, target)
             fvu = error.mean() / self.variance
             return fvu, fvu, residual
-        errors, residual = self.module.nested_squared_error(code, x, self.ends)
+        ends = self.nesting.ends(self.step)
+        errors, residual = self.module.nested_squared_error(code, x, target, ends)
         fvus = errors.mean(0) / self.variance
         return fvus.mean(), fvus[-1], residual
 
     def at_work(self) -> AbstractContextManager[None]:
         """The kernels bring threads of their own."""
-        on_processor = self.module.W_dec.device.type == "cpu"
+        on_processor = self.module.b_dec.device.type == "cpu"
         return workers.undisturbed() if on_processor else nullcontext()
 
     def state_dict(self) -> dict[str, Any]:
-        """Parameters, thresholds, silence counts, and the step that the warm-up has reached."""
+        """Parameters, thresholds, silence counts, the controller, and the step that was reached."""
         return {
             "module": self.module.state_dict(),
             "silent": self.firing.silent,
+            "sparsity": self.sparsity.state_dict(),
             "step": self.step,
         }
 
@@ -200,12 +194,33 @@ class LearnDictionary:
         """Take up a state saved by `state_dict`."""
         self.module.load_state_dict(state["module"])
         self.firing.silent.copy_(state["silent"])
+        self.sparsity.load_state_dict(state["sparsity"])
         self.step = int(state["step"])
 
     def result(self) -> Dictionary:
         """The dictionary in the activations' own units, in evaluation mode. Ends the training."""
         if self.k:
             self.module.selection.k = self.k
-        for parameter in (self.module.W_enc, self.module.W_dec):
-            release(parameter)
-        return self.module.rescale_(1 / self.scale).eval()
+        for matrix, _ in self.module.row_matrices():
+            release(matrix)
+        self.sparsity.finish()
+        if self.nesting:
+            self.module.prefixes = self.nesting.lasting
+        read, write = self._places()
+        return self.module.fold_(read, write).eval()
+
+    def _places(self) -> tuple[Units, Units]:
+        """The units of what is read and of what is written."""
+        if self.module.autoencodes:
+            return self.units, self.units
+        width = self.module.width
+        return self.units.part(slice(0, width)), self.units.part(slice(width, None))
+
+
+def _sparsity(dictionary: Dictionary, config: ObjectiveConfig, steps: int) -> Sparsity:
+    pulls = config.l0_form == QUADRATIC
+    measure = Measure(config.l0_form, config.tanh_slope, config.target_l0 or 1.0)
+    return Sparsity(
+        dictionary, config.l1, config.l0, measure, None if pulls else config.target_l0,
+        config.warmup, steps, free=config.decoder == FREE,
+    )  # fmt: skip

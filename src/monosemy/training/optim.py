@@ -115,6 +115,11 @@ class _Rows:
             self.gradient.changed(slice(None))
             self.parameter.grad = None
 
+    def forget(self, rows: Tensor) -> None:
+        """The past of some rows (of a vector, of some numbers)."""
+        for moment in (self.mean, self.variance):
+            moment.view_as(self.parameter)[rows] = 0.0
+
     def update(self, settings: AdamSettings) -> None:
         state = self.gradient, self.mean, self.variance, settings, self.seen
         kernels_for(self.rows).update_rows(self.rows, *state)
@@ -160,6 +165,16 @@ class Optimiser:
             return {}, 1.0
         norm = torch.stack([rows.squared_norm for rows in self._rows]).sum().sqrt()
         return {"gradient_norm": norm}, (self.config.clip / (norm + 1e-6)).clamp(max=1.0)
+
+    @torch.no_grad()
+    def forget(self, parameter: nn.Parameter, rows: Tensor) -> None:
+        """`rows` of `parameter` begin anew: their moments are zero again."""
+        for part in self._rows:
+            if part.parameter is parameter:
+                part.forget(rows)
+        moments = {} if self.adam is None else self.adam.state.get(parameter, {})
+        for name in {"exp_avg", "exp_avg_sq"} & moments.keys():
+            moments[name][rows] = 0.0
 
     def state_dict(self) -> dict[str, Any]:
         """Adam's moments."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 
 from monosemy.dictionaries.base import Dictionary
-from monosemy.tensors import kernels
 from monosemy.tensors.axes import Activations, Bool, Float, Int, Tensor
 from monosemy.tensors.codes import SparseCode
 
@@ -49,12 +48,6 @@ def auxiliary_loss(
     """
     tokens = max(1, min(len(x), round(_SHARE * len(x) * dictionary.latents / len(dead))))
     x, target = x[:tokens], residual[:tokens].detach()
-    W_enc, b_enc = kernels.take_rows(dictionary.W_enc, dead), dictionary.b_enc[dead]
-    with torch.no_grad():
-        asked = kernels.PreActivations(x - dictionary.b_dec, W_enc, b_enc)
-        support = asked.largest(min(k, len(dead)))
-    code = kernels.differentiable_values(support, x, W_enc, b_enc, dictionary.b_dec)
-    nothing = torch.zeros_like(dictionary.b_dec)
-    guess = kernels.decode(code, kernels.take_rows(dictionary.W_dec, dead), nothing)
+    guess = dictionary.guess_with(x, dead, k)
     error = (target - guess).square().mean()
     return error / target.square().mean().clamp_min(torch.finfo(target.dtype).tiny)

@@ -1,0 +1,186 @@
+"""What a recipe names, opened: models, places in them, text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from monosemy.data.joined import join_shards, open_live
+from monosemy.data.streams import Source
+from monosemy.data.text import Corpus, open_corpus
+from monosemy.data.tokens import Contexts, Packing, pack
+from monosemy.foundation.errors import UserError, refuse
+from monosemy.foundation.progress import SILENT, Progress
+from monosemy.models.loading import LoadedModel, load, reinitialised
+from monosemy.models.sites import Site, match
+from monosemy.recipes.memory import Reading, keep_within
+from monosemy.recipes.recipe import CROSS_LAYER, TRANSCODERS, DictionaryRecipe, check
+from monosemy.training.end_to_end import misplaced
+
+# Rows that the start looks at: enough for a mean in every direction, a moment to compute.
+START_ROWS = 16_384
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """The models of a recipe, and where they are read and written.
+
+    Attributes
+    ----------
+    models : the model that is studied, and those that are compared with it.
+    reads, writes : sites, the same for whatever reconstructs what it reads.
+    """
+
+    models: tuple[LoadedModel, ...]
+    reads: tuple[Site, ...]
+    writes: tuple[Site, ...]
+
+    @property
+    def loaded(self) -> LoadedModel:
+        """The model that is studied."""
+        return self.models[0]
+
+    @property
+    def columns(self) -> tuple[Site, ...]:
+        """The sites whose activations lie side by side, in every model."""
+        return self.reads if self.reads == self.writes else self.reads + self.writes
+
+    @property
+    def widths(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Numbers in an activation of each place that is read, and written, model after model."""
+        read = tuple(site.width for site in self.reads) * len(self.models)
+        if self.reads == self.writes:
+            return read, read
+        return read, tuple(site.width for site in self.writes)
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """Places, and the text that is read there."""
+
+    places: Places
+    corpus: Corpus
+    contexts: Contexts
+
+    @property
+    def loaded(self) -> LoadedModel:
+        """The model that is studied."""
+        return self.places.loaded
+
+    @property
+    def site(self) -> Site:
+        """The (first) site that is written."""
+        return self.places.writes[0]
+
+    def source(self) -> Source:
+        """Activations of the places, side by side, computed as they are asked for."""
+        return open_live(self.places.models, self.places.columns, self.contexts)
+
+
+def load_places(recipe: DictionaryRecipe) -> Places:
+    """The models that the recipe names, with random weights if it says so, and sites in them."""
+    models = [load(name, recipe.compute) for name in recipe.models]
+    if recipe.random_model is not None:
+        models = [reinitialised(loaded, recipe.random_model) for loaded in models]
+    reads = tuple(match(models[0].model, recipe.reads))
+    writes = tuple(match(models[0].model, recipe.writes)) if recipe.writes else reads
+    places = Places(tuple(models), reads, writes)
+    reasons = _place_reasons(recipe, places)
+    if recipe.end_to_end.wanted:
+        reasons += misplaced(recipe.end_to_end, places.loaded, places.writes)
+    refuse(reasons, "this recipe")
+    return places
+
+
+def open_setting(
+    recipe: DictionaryRecipe, split: str = "train", tokens: int | None = None,
+    progress: Progress = SILENT,
+) -> Setting:  # fmt: skip
+    """Load the model, find the sites, read and pack the text (`tokens` of it; else the recipe's)."""
+    check(recipe)
+    places = load_places(recipe)
+    corpus = open_corpus(recipe.text, split)
+    tokens = recipe.tokens if tokens is None else tokens
+    longest = min(loaded.context for loaded in places.models)
+    packing = Packing(context=min(recipe.context, longest), tokens=tokens)
+    contexts = pack(corpus, places.loaded.tokenizer, packing, recipe.compute, progress)
+    return Setting(places, corpus, contexts)
+
+
+@dataclass(frozen=True, eq=False)
+class Widths:
+    """How wide each place is that is read, and written; one tuple where they are the same places."""
+
+    read: tuple[int, ...]
+    written: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class OpenSource(Widths):
+    """Activations to learn from, and how wide each place is that they come from.
+
+    Attributes
+    ----------
+    source : the activations, all places side by side.
+    setting : the models and the text, where they are computed and not read from shards.
+    """
+
+    source: Source
+    setting: Setting | None = None
+
+
+def open_source(recipe: DictionaryRecipe, progress: Progress = SILENT) -> OpenSource:
+    """Activations of the training text: from shards where the recipe names them, else live."""
+    if recipe.shards is not None:
+        return _open_shards(recipe, recipe.shards)
+    setting = open_setting(recipe, "train", progress=progress)
+    keep_within(recipe, reading_of(setting.places, setting.corpus, setting.contexts.tokens))
+    return OpenSource(*setting.places.widths, setting.source(), setting)
+
+
+def reading_of(places: Places, corpus: Corpus, tokens: int) -> Reading:
+    """What is read, as far as memory goes."""
+    return Reading.of_models(places.models, places.widths, corpus, tokens, START_ROWS)
+
+
+def _open_shards(recipe: DictionaryRecipe, folder: str) -> OpenSource:
+    check(recipe)
+    if len(recipe.models) > 1:
+        raise UserError("shards hold one model's activations; compare_with reads several models")
+    source = join_shards(folder, recipe.reads + recipe.writes)
+    read = source.widths[: len(recipe.reads)]
+    widths = read, source.widths[len(recipe.reads) :] or read
+    keep_within(recipe, Reading.of_shards(source, widths, START_ROWS))
+    return OpenSource(*widths, source)
+
+
+def _place_reasons(recipe: DictionaryRecipe, places: Places) -> list[str]:
+    reasons = []
+    if recipe.structure == CROSS_LAYER:
+        reasons += _layer_reasons(places)
+    elif recipe.structure in TRANSCODERS and places.reads == places.writes:
+        reasons.append(f"site and target are both {recipe.site}; an autoencoder would do")
+    first = places.loaded
+    for other in places.models[1:]:
+        if other.vocabulary != first.vocabulary:
+            reasons.append(
+                f"{other.name} knows {other.vocabulary:,} tokens and {first.name} "
+                f"{first.vocabulary:,}; models that are compared must read the same tokens"
+            )
+    return reasons
+
+
+def _layer_reasons(places: Places) -> list[str]:
+    reads, writes = places.reads, places.writes
+    widths = {site.width for site in (*reads, *writes)}
+    if len(reads) == len(writes) and len(widths) == 1:
+        return []
+    said = [f"{side}: {_said(sites)}" for side, sites in (("site", reads), ("target", writes))]
+    return [
+        "a cross-layer transcoder reads and writes as many places, all of one width; "
+        + "; ".join(said)
+    ]
+
+
+def _said(sites: Sequence[Site]) -> str:
+    return ", ".join(f"{site.name} ({site.width:,})" for site in sites)

@@ -1,0 +1,209 @@
+"""What a sweep found: a table, and sparsity against quality as a figure.
+
+The figure stands alone (SVG and PNG), in colours that read on light and on dark ground.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+from monosemy.reports import measures
+from monosemy.reports.measures import Report
+
+if TYPE_CHECKING:  # matplotlib takes a second to import, so it is imported when a figure is drawn
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SPARSITY = ("k", "objective.l1", "objective.l0", "objective.target_l0")
+"""Keys along which a curve runs: what trades sparsity for quality."""
+_PANELS = ("explained_variance", "ce_recovered_zero")
+_COLUMNS = {
+    "l0": "L0",
+    "explained_variance": "explained variance",
+    "ce_recovered_zero": "CE recovered",
+    "dead_fraction": "dead",
+}
+_WIDE = 120
+_INK, _MUTED, _GRID = "#6b7280", "#8b929c", "#9ca3af55"
+# Told apart by people who see few colours too, and by their marks.
+_COLOURS = ("#4f6bd8", "#e08a1e", "#2f9e77", "#c2528b", "#8a6fd1", "#5f8fa3")
+_MARKS = "osD^vP"
+
+Entry = Mapping[str, Any]
+
+
+def table(report: Report, width: int = 120) -> Table:
+    """A row a dictionary: L0, quality and dead latents, with intervals; what varies is its name.
+
+    Parameters
+    ----------
+    report : as ``sweep.json`` holds it.
+    width : columns of the terminal; where they are few, intervals stand on a line of their own.
+    """
+    named = [key for key in report["varied"] if not _in_names(report, key)]
+    shown = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
+    shown.add_column("dictionary", overflow="fold")
+    for title in (*named, *_COLUMNS.values()):
+        shown.add_column(title, justify="right", no_wrap=True)
+    form = " [{}, {}]" if width >= _WIDE else "\n{}–{}"
+    for entry in report["dictionaries"]:
+        values = [_said(entry["changes"][key]) for key in named]
+        shown.add_row(entry["name"], *values, *(_cell(entry, name, form) for name in _COLUMNS))
+    return shown
+
+
+def _in_names(report: Report, key: str) -> bool:
+    last = key.rpartition(".")[2]
+    return all(f"{last}=" in entry["name"] for entry in report["dictionaries"])
+
+
+def _cell(entry: Entry, name: str, form: str) -> Text:
+    found, measure = number(entry, name), measures.measure(name)
+    if found is None:
+        return Text("–", style="dim")
+    text = Text(measures.written(measure, found["value"]))
+    return text.append(measures.interval(measure, found, form), style="dim")
+
+
+def number(entry: Entry, name: str) -> Mapping[str, Any] | None:
+    """``{"value", "low", "high"}`` of one dictionary, or nothing where it was not measured."""
+    found = (entry.get("metrics") or {}).get(name)
+    return found if found and found.get("value") is not None else None
+
+
+def kinds(report: Report) -> dict[str, list[Entry]]:
+    """Dictionaries that differ in sparsity and seed only, by what they have in common.
+
+    Each list is in order of L0, those without one left out.
+    """
+    keys = [key for key in report["varied"] if key not in (*SPARSITY, "seed")]
+    found: dict[str, list[Entry]] = {}
+    for entry in report["dictionaries"]:
+        if number(entry, "l0") is None:
+            continue
+        shared = [f"{key} = {_said(entry['changes'][key])}" for key in keys]
+        kind = ", ".join(shared) or str(entry["dictionary"]["architecture"])
+        found.setdefault(kind, []).append(entry)
+    return {kind: sorted(entries, key=_l0) for kind, entries in found.items()}
+
+
+def curve(entries: Sequence[Entry], name: str) -> list[tuple[float, float]]:
+    """``(L0, value)`` at every sparsity, each the mean over seeds."""
+    groups: dict[str, list[tuple[float, float]]] = {}
+    for entry in entries:
+        found = number(entry, name)
+        if found is not None:
+            along = json.dumps([entry["changes"].get(key) for key in SPARSITY])
+            groups.setdefault(along, []).append((_l0(entry), found["value"]))
+    means = [
+        (sum(l0 for l0, _ in points) / len(points), sum(v for _, v in points) / len(points))
+        for points in groups.values()
+    ]
+    return sorted(means)
+
+
+def _l0(entry: Entry) -> float:
+    found = number(entry, "l0")
+    return found["value"] if found else 0.0
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return "+".join(map(_said, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+# --- drawing -------------------------------------------------------------------------------------
+
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "pareto",
+    "text.parse_math": False,
+    "font.size": 10,
+    "axes.titlesize": 10,
+    "axes.titlecolor": _INK,
+    "axes.labelcolor": _MUTED,
+    "axes.edgecolor": _GRID,
+    "axes.facecolor": "none",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": _GRID,
+    "grid.linewidth": 0.6,
+    "text.color": _INK,
+    "xtick.color": _GRID,
+    "ytick.color": _GRID,
+    "xtick.labelcolor": _MUTED,
+    "ytick.labelcolor": _INK,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+}
+
+
+def svg(report: Report) -> str:
+    """L0 against explained variance and loss recovered, as SVG without ground."""
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    return _draw(report, format="svg", facecolor="none", metadata=nothing).decode()
+
+
+def png(report: Report) -> bytes:
+    """The same, on white."""
+    return _draw(report, format="png", facecolor="white", dpi=160, metadata={"Software": None})
+
+
+def _draw(report: Report, **how: Any) -> bytes:
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    file = io.BytesIO()
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # a matplotlibrc of the user's would change the picture
+        matplotlib.rcParams.update(_STYLE)
+        figure = Figure(figsize=(9.6, 3.9), layout="constrained")
+        _panels(figure, report)
+        figure.savefig(file, **how)
+    return file.getvalue()
+
+
+def _panels(figure: Figure, report: Report) -> None:
+    from matplotlib.ticker import LogLocator
+
+    found = kinds(report)
+    panels = figure.subplots(1, len(_PANELS))
+    for axes, name in zip(panels, _PANELS, strict=True):
+        axes.set_title(measures.measure(name).label)
+        axes.set_xlabel("active latents a token (L0)")
+        axes.set_xscale("log")
+        for place, (kind, entries) in enumerate(found.items()):
+            _line(axes, kind, entries, name, place)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("")
+        axes.margins(0.08)
+        if not axes.lines:
+            axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", color=_MUTED)
+    labels, drawn = panels[0].get_legend_handles_labels()[::-1]
+    if labels:
+        figure.legend(drawn, labels, loc="outside upper left", ncols=3, frameon=False, fontsize=9)
+
+
+def _line(axes: Axes, kind: str, entries: Sequence[Entry], name: str, place: int) -> None:
+    """Every dictionary with its interval, and a line through the means over seeds."""
+    colour, mark = _COLOURS[place % len(_COLOURS)], _MARKS[place % len(_MARKS)]
+    for entry in entries:
+        value = number(entry, name)
+        if value is None:
+            continue
+        ends = [value[end] for end in ("low", "high") if value.get(end) is not None]
+        axes.plot([_l0(entry)] * len(ends), ends, color=colour, lw=1.2, alpha=0.6)
+        axes.plot(_l0(entry), value["value"], mark, color=colour, ms=4.5, alpha=0.75)
+    line = curve(entries, name)
+    if line:
+        axes.plot(*zip(*line, strict=True), color=colour, lw=1.6, marker=mark, ms=0.1, label=kind)
