@@ -47,7 +47,9 @@ L0 = (16, 32, 64)
 SEEDS = (0, 1, 2)
 # For baselines, and for choosing the threshold of a pruning.
 SAMPLE = 16_384
-TOKENS, HELDOUT, LATENTS, BATCH = 250_000, 50_000, 2048, 512
+TOKENS, HELDOUT, LATENTS, BATCH = 200_000, 20_000, 1024, 512
+# Early enough that AuxK has something to do in so short a run.
+DEAD_AFTER = 40_000
 NEURONS, INTO, OUT, MID, POST = (
     "blocks.0.mlp.hook_post", "blocks.0.mlp.hook_in", "blocks.0.hook_mlp_out",
     "blocks.0.hook_resid_mid", "blocks.0.hook_resid_post",
@@ -106,7 +108,8 @@ def recipe_of(name: str, l0: int, seed: int) -> DictionaryRecipe:
     base = DictionaryRecipe(
         tokens=TOKENS, latents=LATENTS, batch=BATCH, checkpoint=1_000_000, block=65_536
     )
-    return override(base, {**begun, **changes, key: l0, "seed": seed})
+    dead = {"objective.dead_after": DEAD_AFTER}
+    return override(base, {**dead, **begun, **changes, key: l0, "seed": seed})
 
 
 def train(name: str, out: Path, progress: Progress) -> dict[str, Dictionary]:

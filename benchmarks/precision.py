@@ -27,7 +27,7 @@ from monosemy.dictionaries.base import Dictionary
 from monosemy.foundation.storage import write_json
 from monosemy.recipes.dictionary import begin, train_dictionary
 from monosemy.recipes.recipe import DictionaryRecipe
-from monosemy.recipes.setting import open_setting
+from monosemy.recipes.setting import Widths, open_setting
 from monosemy.tensors.axes import Tensor
 from monosemy.tensors.kernels import PreActivations
 from monosemy.training.loop import advance_program
@@ -88,7 +88,8 @@ def on_known_truth(precision: str, seed: int, steps: int = 1500) -> dict:
         precision=precision,
     )  # fmt: skip
     first = batch()
-    program = begin(recipe, first, look(first), steps)
+    width = (WIDTH,)
+    program = begin(recipe, Widths(width, width), first, look(first), steps)
     optimiser = Optimiser(program.module.parameters(), recipe.optim, steps)
     for step in range(steps):
         advance_program(program, optimiser, batch(), step)

@@ -29,8 +29,8 @@ def make_rows(draw: torch.Generator, truth: torch.Tensor, count: int) -> torch.T
 def learn(rows: torch.Tensor, draw: torch.Generator) -> FlatDictionary:
     """What `monosemy train` does at every site, written out: start, steps, units folded back."""
     start = look(rows)
-    directions = sample_directions(rows - start.centre, LATENTS, draw)
-    dictionary = FlatDictionary.tied(directions, start.centre * start.scale, BatchTopK(K))
+    directions = sample_directions(start.centred(rows), LATENTS, draw)
+    dictionary = FlatDictionary.tied(directions, start.offset, BatchTopK(K))
     program = LearnDictionary(dictionary.train(), start, ObjectiveConfig(dead_after=20_000))
     optimiser = Optimiser(dictionary.parameters(), OptimConfig(learning_rate=3e-3), STEPS)
     for step in range(STEPS):

@@ -88,7 +88,7 @@ class Ours:
             module = self.program.module
             module.W_enc[: self.dead] *= 0.01
             if name in ("relu", "gated", "jumprelu"):
-                rows = self.program.scale * batch[:256]
+                rows = self.program.units.apply(batch[:256])
                 least = edge((rows - module.b_dec) @ module.W_enc.T, shape.k)
                 if name == "jumprelu":
                     module.selection.threshold.fill_(least)
@@ -106,10 +106,10 @@ class Ours:
         self.done += 1
 
     def look(self, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        module, scale = self.program.module, self.program.scale
-        code = module.code(batch * scale)
+        module, units = self.program.module, self.program.units
+        code = module.code(units.apply(batch))
         active = torch.zeros(len(batch)).index_add(0, code.rows, (code.values > 0).float())
-        return active, module.decode(code) / scale
+        return active, module.decode(code) * units.inverse
 
 
 def build(selection: str, shape: Shape, batch: torch.Tensor) -> Contestant:

@@ -367,7 +367,9 @@ EFFECTS = {
 NESTED = {
     "objective": {
         "l1": 0.5, "l0": 0.5, "warmup": 3, "prefixes": (0.5, 1.0), "k_start": 8,
-        "k_fall": 0.9, "aux": 5.0, "aux_k": 1, "dead_after": 10**9,
+        "k_fall": 0.9, "aux": 5.0, "aux_k": 1, "dead_after": 10**9, "l0_form": "tanh",
+        "tanh_slope": 1.0, "target_l0": 2.0, "decoder": "free", "prefixes_sampled": 2,
+        "resample_every": 4, "resample_until": 0.01,
     },
     "optim": {
         "learning_rate": 0.02, "warmup": 0.9, "decay": 0.9, "betas": (0.5, 0.9),
@@ -379,6 +381,18 @@ NESTED = {
     },
 }  # fmt: skip
 END_TO_END = EndToEndConfig(loss="ce", downstream=0.1, downstream_sites=("blocks.0.hook_mlp_out",))
+# What else has to be asked for, so that an option counts.
+WHERE_IT_COUNTS = {
+    "l0": {"selection": "jumprelu"},  # where thresholds learn
+    "l0_form": {"selection": "jumprelu"},
+    "target_l0": {"selection": "relu"},
+}
+OBJECTIVES = {
+    "rows": {"aux": 0.0},  # where some are silent; AuxK would wake them
+    "l0_form": {"l0": 0.5},
+    "tanh_slope": {"l0": 0.5, "l0_form": "tanh"},
+    "resample_until": {"resample_every": 4},
+}
 PATHS = ("model", "text", "shards")
 # Held by tests of their own: a structure changes places, and places make a structure.
 STRUCTURE = ("structure", "target", "compare_with")
@@ -429,12 +443,11 @@ def test_every_option_has_an_effect(lively, trained, name, value):
     [(table, name, value) for table, inner in NESTED.items() for name, value in inner.items()],
 )
 def test_every_nested_option_has_an_effect(lively, trained, table, name, value):
-    if name == "l0":  # counts where thresholds learn
-        lively = replace(lively, selection="jumprelu")
-    if name == "rows":  # counts where some are silent; AuxK would wake them
-        lively = replace(lively, objective=replace(lively.objective, aux=0.0))
+    lively = replace(lively, **WHERE_IT_COUNTS.get(name, {}))
     if table == "end_to_end":
         lively = replace(lively, end_to_end=END_TO_END)
+    if name in OBJECTIVES:
+        lively = replace(lively, objective=replace(lively.objective, **OBJECTIVES[name]))
     inner = replace(getattr(lively, table), **{name: value})
     assert not same(trained(lively), trained(replace(lively, **{table: inner})))
 

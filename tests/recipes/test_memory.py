@@ -17,6 +17,7 @@ from monosemy.recipes.dictionary import train_dictionary
 from monosemy.recipes.memory import MIB, Reading, estimate, keep_within, libraries
 from monosemy.recipes.recipe import DictionaryRecipe
 from monosemy.recipes.setting import load_places, reading_of
+from monosemy.training.end_to_end import EndToEndConfig
 from monosemy.training.objectives import ObjectiveConfig
 
 WIDE = (512,)
@@ -95,6 +96,13 @@ def test_more_active_entries_take_more(asked):
     assert estimate(more, READING)["step"] > estimate(asked, READING)["step"] + 20
     batch = replace(asked, selection="batchtopk")
     assert estimate(batch, READING)["step"] > estimate(asked, READING)["step"]
+
+
+def test_what_learns_from_predictions_holds_tables_of_them(asked):
+    reading = replace(READING, vocabulary=50_000)
+    more = replace(asked, end_to_end=EndToEndConfig(loss="kl"))
+    grown = estimate(more, reading)["step"] - estimate(asked, reading)["step"]
+    assert grown == pytest.approx(5 * 4 * 1024 * 50_000 / MIB, abs=1)
 
 
 def test_a_model_and_its_text_are_looked_at(recipe):

@@ -1,6 +1,7 @@
 """Several dictionaries from one stream are those that would have come alone."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -9,17 +10,19 @@ import torch
 
 from monosemy.data.capture import capture
 from monosemy.dictionaries import files
+from monosemy.evaluation.measure import SEVERAL_MODELS
 from monosemy.foundation.errors import Interrupted, UserError
 from monosemy.recipes import sweeping
 from monosemy.recipes.dictionary import read_run, train_dictionary
 from monosemy.recipes.evaluation import evaluate
 from monosemy.recipes.setting import open_setting
 from monosemy.recipes.sweep import make_sweep
-from monosemy.recipes.sweeping import NOT_MEASURED, plan_sweep, run_sweep, train_sweep
+from monosemy.recipes.sweeping import plan_sweep, run_sweep, train_sweep
 from monosemy.training import loop
 from monosemy.training.journal import read_metrics
 
 BEFORE, OTHER = "blocks.0.hook_resid_pre", "blocks.0.hook_resid_post"
+MIDDLE, WRITTEN = "blocks.0.hook_resid_mid", "blocks.0.hook_mlp_out"
 
 
 @pytest.fixture(autouse=True)
@@ -142,13 +145,74 @@ def test_one_pass_reads_all_sites_and_each_gets_its_own(places, tmp_path, monkey
         assert same(found[name], alone), name
 
 
-def test_what_is_not_an_autoencoder_says_that_it_was_not_measured(places, tmp_path):
-    report = run_sweep(places, tmp_path, tokens=200)
+STRUCTURES = [
+    {"name": "auto", "site": OTHER},
+    {"name": "trans", "site": BEFORE, "target": OTHER, "structure": "transcoder"},
+    {"name": "skip", "site": BEFORE, "target": OTHER, "structure": "skip_transcoder"},
+    {"name": "cross", "site": f"{BEFORE},{OTHER}", "structure": "crosscoder"},
+    {
+        "name": "layers",
+        "site": f"{BEFORE},{MIDDLE}",
+        "target": f"{WRITTEN},{OTHER}",
+        "structure": "cross_layer",
+    },
+]
+
+
+def test_every_structure_is_measured_as_it_is_alone(recipe, tmp_path, monkeypatch):
+    groups = []
+    real = sweeping.measure
+    monkeypatch.setattr(
+        sweeping, "measure", lambda *a, **k: groups.append(list(a[2])) or real(*a, **k)
+    )
+    report = run_sweep(make_sweep(recipe, {"k": [3]}, STRUCTURES), tmp_path, tokens=200)
     found = {entry["name"]: entry for entry in report["dictionaries"]}
-    assert found["one,k=3"]["metrics"]["l0"]["value"] > 0
-    assert found["other,k=3"]["site"] == OTHER
-    assert found["cross,k=3"]["metrics"] is None
-    assert found["trans,k=3"]["note"] == NOT_MEASURED
+    assert found["trans,k=3"]["site"] == f"{BEFORE} -> {OTHER}"
+    for name, entry in found.items():
+        alone = evaluate(tmp_path / name, tokens=200, random_model=False).to_json()
+        assert alone["metrics"].keys() == entry["metrics"].keys()
+        for metric, number in alone["metrics"].items():
+            assert entry["metrics"][metric]["value"] == pytest.approx(number["value"]), metric
+        assert entry["metrics"]["ce_recovered_zero"]["value"] is not None
+    assert ["trans,k=3", "skip,k=3"] in groups
+    assert len(groups) == 4, "one pass for each place"
+
+
+def test_between_models_nothing_is_spliced(recipe, model_folder, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(model_folder, other)
+    both = replace(recipe, compare_with=str(other), structure="crosscoder")
+    report = run_sweep(make_sweep(both, {"k": [3, 4]}), tmp_path / "sweep", tokens=200)
+    for entry in report["dictionaries"]:
+        assert entry["metrics"]["explained_variance"]["value"] > 0
+        assert entry["metrics"]["ce_recovered_zero"] == {
+            "value": None, "low": None, "high": None, "note": SEVERAL_MODELS
+        }  # fmt: skip
+
+
+def test_places_that_do_not_do_are_refused_before_text_is_packed(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(sweeping, "open_setting", lambda *a, **k: pytest.fail("text was packed"))
+    same_place = {"site": BEFORE, "target": BEFORE, "structure": "transcoder"}
+    variants = [
+        *STRUCTURES,
+        {"name": "same", **same_place},
+        {"name": "again", **same_place},
+        {
+            "name": "uneven",
+            "site": BEFORE,
+            "target": f"{WRITTEN},{OTHER}",
+            "structure": "cross_layer",
+        },
+    ]
+    for refused in (train_sweep, lambda sweep, _: plan_sweep(sweep)):
+        with pytest.raises(UserError) as caught:
+            refused(make_sweep(recipe, {"k": [3]}, variants), tmp_path)
+        assert str(caught.value).splitlines() == [
+            "this sweep has 2 problems:",
+            f"  - same,k=3: site and target are both {BEFORE}; an autoencoder would do",
+            "  - uneven,k=3: a cross-layer transcoder reads and writes as many places, all of one "
+            f"width; site: {BEFORE} (16); target: {WRITTEN} (16), {OTHER} (16)",
+        ]
 
 
 def test_shards_serve_as_well(recipe, tmp_path):
@@ -159,6 +223,10 @@ def test_shards_serve_as_well(recipe, tmp_path):
     live = train_sweep(make_sweep(recipe, over), tmp_path / "live")
     read = train_sweep(make_sweep(replace(recipe, shards=str(shards)), over), tmp_path / "read")
     assert all(same(live[name], read[name]) for name in live)
+    wrong = [{"name": "a", "site": OTHER, "target": OTHER, "structure": "transcoder"}]
+    sweep = make_sweep(replace(recipe, shards=str(shards)), {"k": [3]}, wrong)
+    with pytest.raises(UserError, match=f"site and target are both {OTHER}"):
+        train_sweep(sweep, tmp_path / "wrong")
 
 
 # --- memory --------------------------------------------------------------------------------------

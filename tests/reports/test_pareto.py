@@ -4,6 +4,8 @@ import copy
 import xml.etree.ElementTree as ET
 
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from rich.console import Console
 
 from monosemy.reports import pareto
@@ -73,6 +75,79 @@ def test_what_differs_otherwise_is_a_curve_of_its_own(report):
     for one, latents in zip(report["dictionaries"], (8, 16, 16), strict=True):
         one["changes"]["latents"] = latents
     assert set(pareto.kinds(report)) == {"latents = 8", "latents = 16"}
+
+
+def test_a_variant_is_called_by_its_name(report):
+    report["varied"] = ["latents", "objective.l1", "k", "seed"]
+    for one, name in zip(report["dictionaries"], ("wide", "small", "small"), strict=True):
+        one["changes"] |= {"latents": len(name), "objective.l1": 0.5}
+        one["name"] = f"{name},l1=0.5,{one['name']}"
+    assert set(pareto.kinds(report)) == {"wide", "small"}
+    report["dictionaries"][1]["name"] = "other,k=16,seed=0"
+    values = {"latents = 4", "latents = 5"}
+    assert set(pareto.kinds(report)) == values, "one of them has two names"
+    report["dictionaries"][1]["name"] = report["dictionaries"][2]["name"] = "wide,k=16"
+    assert set(pareto.kinds(report)) == values, "a name stands for two of them"
+
+
+# --- many kinds ----------------------------------------------------------------------------------
+
+
+def wide(kinds: int) -> dict:
+    """So many kinds, three sparsities and three seeds each."""
+    entries = [
+        entry(f"kind {kind},k={k},seed={seed}", k, seed, k + seed / 9, 0.3 + k / 99 + seed / 50,
+              latents=kind)
+        for kind in range(kinds) for k in (8, 16, 32) for seed in range(3)
+    ]  # fmt: skip
+    return {"varied": ["latents", "k", "seed"], "dictionaries": entries}
+
+
+def drawn(report: dict) -> Figure:
+    figure = Figure(layout="constrained")
+    pareto._panels(figure, pareto.kinds(report))
+    return figure
+
+
+def test_each_of_many_kinds_has_a_look_of_its_own():
+    figure = drawn(wide(24))
+    (legend,) = figure.legends
+    looks = {(line.get_color(), line.get_marker()) for line in legend.get_lines()}
+    assert len(looks) == 24
+    shown = {(line.get_color(), line.get_marker()) for line in figure.axes[0].lines}
+    assert looks <= shown, "the legend shows what is drawn"
+    assert [text.get_text() for text in legend.get_texts()] == [f"kind {i}" for i in range(24)]
+
+
+def test_many_kinds_are_drawn_as_means_with_their_spread():
+    few, many = (drawn(wide(kinds)).axes[0].lines for kinds in (10, 11))
+    each = [len(lines) / kinds for lines, kinds in ((few, 10), (many, 11))]
+    assert each == [2 * 9 + 1, 2 * 3 + 1], "a mark and a bar for each, and a line"
+    bar, mark = many[:2]
+    quality = 0.3 + 8 / 99
+    assert bar.get_ydata() == pytest.approx([quality, quality + 2 / 50])
+    assert list(mark.get_ydata()) == pytest.approx([quality + 1 / 50])
+    assert list(mark.get_xdata()) == pytest.approx([8 + 1 / 9])
+
+
+@pytest.mark.parametrize("kinds", [3, 11, 22])
+@pytest.mark.parametrize(
+    "name", ["kind", "a kind of dictionary with a name as long as keys make it"]
+)
+def test_the_legend_lies_inside_the_figure_and_beside_the_panels(kinds, name):
+    report = wide(kinds)
+    for one in report["dictionaries"]:
+        one["name"] = one["name"].replace("kind", name)
+    figure = drawn(report)
+    FigureCanvasAgg(figure).draw()
+    (legend,), renderer = figure.legends, figure.canvas.get_renderer()
+    box = legend.get_window_extent(renderer)
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.x1
+    for axes in figure.axes:
+        panel = axes.get_tightbbox(renderer)
+        assert not panel.overlaps(box)
+        assert panel.height > 250, "a panel keeps its size"
 
 
 def test_the_figure_is_well_formed_and_the_same_every_time(report):

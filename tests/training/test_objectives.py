@@ -6,8 +6,11 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
+from monosemy.dictionaries.cross_layer import CrossLayerTranscoder
 from monosemy.dictionaries.flat import FlatDictionary
+from monosemy.dictionaries.refined import MatchingPursuit
 from monosemy.dictionaries.selection import ReLU, build_selection
+from monosemy.dictionaries.transcoders import Transcoder
 from monosemy.dictionaries.units import Units
 from monosemy.foundation.errors import UserError
 from monosemy.tensors.rows import gradient_of
@@ -17,7 +20,8 @@ from monosemy.training.objectives import LearnDictionary, NextToken, ObjectiveCo
 from monosemy.training.optim import OptimConfig, Optimiser
 from monosemy.training.start import Start, look
 
-WIDTH, LATENTS, K = 6, 20, 3
+WIDTH, WRITTEN, LATENTS, K = 6, 4, 20, 3
+START = Start(torch.zeros(WIDTH), Units.scaled(1.0), 1.0, 0.0)
 DEAD = [2, 5, 11, 17]
 
 
@@ -201,16 +205,18 @@ def test_at_work_torch_keeps_to_one_thread_beside_the_kernels_own():
 
 @pytest.mark.parametrize("kind", ["relu", "topk", "batchtopk"])
 def test_the_result_folds_the_scale_away_exactly(kind, batch):
-    """With a power of two nothing is rounded, so equality is to the last bit."""
+    """Up to the rounding of directions, whose lengths are one to the last bit but one."""
     program = made(kind, scale=4.0)
-    program.loss(batch)  # BatchTopK finds a threshold
+    program.loss(batch)  # BatchTopK finds a threshold: an entry, which rounding may let through
+    if kind == "batchtopk":
+        program.module.selection.threshold.mul_(0.999)
     program.module.eval()
     with torch.no_grad():
         expected = program.module(batch * 4.0) / 4.0
         codes = program.module.encode(batch * 4.0) / 4.0
         result = program.result()
-        assert torch.equal(result(batch), expected)
-        assert torch.equal(result.encode(batch), codes)
+        torch.testing.assert_close(result(batch), expected, rtol=1e-13, atol=1e-13)
+        torch.testing.assert_close(result.encode(batch), codes, rtol=1e-13, atol=1e-13)
         assert float(codes.abs().max()) > 0
     assert not result.training
 
@@ -218,6 +224,7 @@ def test_the_result_folds_the_scale_away_exactly(kind, batch):
 def test_the_result_folds_any_scale_to_rounding(batch):
     program = made("batchtopk", scale=0.0371)
     program.loss(batch)
+    program.module.selection.threshold.mul_(0.999)
     program.module.eval()
     with torch.no_grad():
         expected = program.module(batch * 0.0371) / 0.0371
@@ -245,31 +252,46 @@ def test_predicting_the_mean_leaves_all_the_variance():
     assert float(readings["l0"]) == 0
 
 
+# For each option another value, and what has to be asked for besides so that it can matter.
 EFFECTS = {
-    "l1": 0.3, "l0": 0.3, "warmup": 50, "prefixes": (0.5, 1.0), "k_start": K + 3, "k_fall": 0.5,
-    "aux": 0.9, "aux_k": 1, "dead_after": 10**12,
-}  # fmt: skip
+    "l1": (0.3, {"l1": 0.1}),
+    "l0": (0.3, {"l0": 0.1, "kind": "jumprelu"}),
+    "l0_form": ("tanh", {"l0": 0.1, "kind": "jumprelu"}),
+    "tanh_slope": (1.0, {"l0": 0.1, "l0_form": "tanh", "kind": "relu"}),
+    "target_l0": (0.5, {"l1": 0.1, "kind": "relu"}),
+    "warmup": (50, {"l1": 0.1, "warmup": 10}),
+    "decoder": ("free", {}),
+    "prefixes": ((0.5, 1.0), {}),
+    "prefixes_sampled": (3, {}),
+    "k_start": (K + 3, {"k_start": K + 2, "k_fall": 1.0}),
+    "k_fall": (0.5, {"k_start": K + 2, "k_fall": 1.0}),
+    "aux": (0.9, {"aux": 0.5, "aux_k": 2}),
+    "aux_k": (1, {"aux": 0.5, "aux_k": 2}),
+    "dead_after": (10**12, {"aux": 0.5, "dead_after": 10**6}),
+    "resample_every": (1, {"resample_until": 1.0}),
+    "resample_until": (0.9, {"resample_every": 1, "resample_until": 0.1}),
+}
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(ObjectiveConfig)])
 def test_every_option_has_an_effect(name, batch):
-    base = ObjectiveConfig(
-        l1=0.1, l0=0.1, warmup=10, k_start=K + 2, k_fall=1.0, aux=0.5, aux_k=2, dead_after=10**6
-    )
+    other, besides = EFFECTS[name]
+    given = {key: value for key, value in besides.items() if key != "kind"}
+    base = ObjectiveConfig(**{"aux": 0.0, **given})
 
     def weights(config: ObjectiveConfig) -> list[torch.Tensor]:
         settings = {field.name: getattr(config, field.name) for field in fields(config)}
-        program = made("jumprelu" if name == "l0" else "topk", **settings)
+        program = made(besides.get("kind", "topk"), steps=5, **settings)
         parameters = list(program.module.parameters())
         # Of one Adam step only the signs of the gradients show; of the second, more.
-        optimiser = Optimiser(parameters, OptimConfig(learning_rate=0.01), 2)
-        for step in range(2):
+        optimiser = Optimiser(parameters, OptimConfig(learning_rate=0.01), 5)
+        for step in range(5):
             advance_program(program, optimiser, batch, step)
         return [parameter.detach() for parameter in parameters]
 
     ordinary, again = weights(base), weights(replace(base))
     assert all(torch.equal(a, b) for a, b in zip(ordinary, again, strict=True))
-    changed = weights(replace(base, **{name: EFFECTS[name]}))
+    changed = weights(replace(base, **{name: other}))
     assert any(not torch.equal(a, b) for a, b in zip(ordinary, changed, strict=True))
 
 
@@ -321,6 +343,195 @@ def test_settings_out_of_range_are_refused_all_at_once():
         "  - dead_after = 0; wanted at least 1",
     ]
     ObjectiveConfig(l1=0.0, warmup=0, aux=0.0, aux_k=None, dead_after=1)
+
+
+def test_what_does_not_go_together_is_refused_all_at_once():
+    with pytest.raises(UserError) as caught:
+        ObjectiveConfig(
+            l1=1.0, l0=1.0, l0_form="stpe", tanh_slope=0.0, target_l0=5.0, decoder="fixed",
+            prefixes=(0.5, 1.0), prefixes_sampled=1,
+        )  # fmt: skip
+    assert str(caught.value).splitlines() == [
+        "the objective's configuration has 6 problems:",
+        "  - tanh_slope = 0.0; wanted more than 0",
+        "  - l0_form = 'stpe'; known: step, tanh, quadratic; did you mean 'step'?",
+        "  - decoder = 'fixed'; known: unit, free",
+        "  - prefixes_sampled = 1 is the whole dictionary alone; wanted 0, or 2 or more",
+        "  - prefixes are fixed or sampled; give prefixes or prefixes_sampled, not both",
+        "  - target_l0 steers one penalty; give a weight to l1 or to l0, not both",
+    ]
+    quadratic = "l0_form = quadratic pulls L0 to a target: give it target_l0 and a weight l0"
+    for config, reason in (
+        ({"l0_form": "quadratic"}, quadratic),
+        ({"l0_form": "quadratic", "target_l0": 3.0}, quadratic),
+        ({"l0_form": "tanh"}, "l0_form = tanh has no weight; give it l0 or target_l0"),
+        ({"l0_form": "tanh", "l1": 1.0, "target_l0": 3.0}, "l0_form = tanh has no weight; give "),
+        ({"prefixes": (0.5, 0.2)}, "prefixes = (0.5, 0.2); wanted rising shares, the last of"),
+    ):
+        with pytest.raises(UserError) as caught:
+            ObjectiveConfig(**config)
+        assert str(caught.value).startswith(reason)
+    ObjectiveConfig(l0_form="quadratic", target_l0=3.0, l0=1.0)
+    ObjectiveConfig(l0_form="tanh", target_l0=3.0)
+
+
+def test_what_a_selection_cannot_be_asked_for_is_refused():
+    with pytest.raises(UserError) as caught:
+        made("topk", target_l0=5.0, l0=1.0, steps=0)
+    assert str(caught.value).splitlines() == [
+        "this dictionary's objective has 3 problems:",
+        "  - target_l0 = 5, but topk keeps k = 3 active latents; set k, or choose relu or jumprelu",
+        "  - l0 = 1 has no gradient: topk lends a count none; wanted jumprelu, or l0_form = tanh, "
+        "or l1 instead",
+        "  - target_l0 works by shares of the run; its steps are 0",
+    ]
+    made("relu", target_l0=5.0)
+    made("jumprelu", l0=1.0)
+    made("topk", l0=1.0, l0_form="tanh")
+
+
+def test_what_a_structure_cannot_be_asked_for_is_refused():
+    pursuit = MatchingPursuit(torch.eye(WIDTH), torch.zeros(WIDTH), 2)
+    config = ObjectiveConfig(decoder="free", resample_every=5)
+    with pytest.raises(UserError) as caught:
+        LearnDictionary(pursuit, START, config, 10)
+    assert str(caught.value).splitlines() == [
+        "this dictionary's objective has 2 problems:",
+        "  - resample_every = 5: a MatchingPursuit has no encoder and decoder row of its own for "
+        "each latent; leave it 0, and dead latents to aux",
+        "  - decoder = free: a MatchingPursuit encodes with its decoder; wanted unit",
+    ]
+    layers = [torch.zeros(2, WIDTH)], [torch.zeros(2)], [torch.zeros(2, 1, WIDTH)]
+    cross = CrossLayerTranscoder(*layers, torch.zeros(1, WIDTH), [ReLU()])
+    with pytest.raises(UserError, match="prefixes of a CrossLayerTranscoder are not defined"):
+        LearnDictionary(cross, START, ObjectiveConfig(prefixes_sampled=3), 10)
+
+
+# --- free decoder rows, prefixes, transcoders ----------------------------------------------------
+
+
+@pytest.mark.parametrize("penalty", ["l1", "tanh"])
+def test_with_free_rows_the_penalty_counts_their_lengths(penalty, batch):
+    config = {"l1": 0.3} if penalty == "l1" else {"l0": 0.3, "l0_form": "tanh", "tanh_slope": 0.6}
+    program = made("relu", decoder="free", aux=0.0, **config)
+    twin = made("relu", decoder="free", aux=0.0, **config)
+    for one in (program, twin):
+        with torch.no_grad():
+            one.module.W_dec.mul_(torch.linspace(0.5, 2, LATENTS)[:, None])
+    loss, _ = program.loss(batch)
+    loss.backward()
+    d, x = twin.module, batch * twin.units.scale
+    f = ((x - d.b_dec) @ d.W_enc.T + d.b_enc).clamp_min(0)
+    added = f * d.W_dec.norm(dim=1)
+    sparsity = added / WIDTH**0.5 if penalty == "l1" else (0.6 * added).tanh()
+    fvu = (x - f @ d.W_dec - d.b_dec).square().sum(1).mean() / twin.variance
+    expected = fvu + 0.3 * sparsity.sum(1).mean()
+    expected.backward()
+    torch.testing.assert_close(loss, expected)
+    wanted = {name: parameter.grad for name, parameter in d.named_parameters()}
+    for name, found in gradient_by_name(program).items():
+        torch.testing.assert_close(found, wanted[name], msg=lambda text, n=name: f"{n}: {text}")
+
+
+def test_free_rows_grow_as_they_like_and_fold_to_length_one(batch):
+    program = made("relu", decoder="free", l1=0.01, aux=0.0)
+    optimiser = Optimiser(program.module.parameters(), OptimConfig(learning_rate=0.1), 10)
+    for step in range(5):
+        advance_program(program, optimiser, batch, step)
+    lengths = program.module.W_dec.detach().norm(dim=1)
+    assert float((lengths - 1).abs().max()) > 0.05
+    program.module.eval()
+    with torch.no_grad():
+        expected = program.module(batch * program.units.scale) * program.units.inverse
+        result = program.result()
+        torch.testing.assert_close(result(batch), expected, rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(result.W_dec.norm(dim=1), torch.ones(LATENTS).double())
+
+
+def test_free_rows_that_are_compared_keep_their_proportions(batch):
+    program = made("topk", decoder="free", aux=0.0)
+    with torch.no_grad():
+        program.module.W_dec.mul_(torch.linspace(0.5, 2, LATENTS)[:, None])
+    before = program.module.W_dec.detach().norm(dim=1)
+    after = program.result().W_dec.detach().norm(dim=1)
+    torch.testing.assert_close(after / after[0], before / before[0])
+
+
+def nested_loss(program: LearnDictionary, batch: torch.Tensor, ends: list[int]) -> torch.Tensor:
+    d, x = program.module, batch * program.units.scale
+    f = ((x - d.b_dec) @ d.W_enc.T + d.b_enc).clamp_min(0)
+    rests = [x - f[:, :end] @ d.W_dec[:end] - d.b_dec for end in ends]
+    return torch.stack([rest.square().sum(1).mean() for rest in rests]).mean() / program.variance
+
+
+def test_sampled_prefixes_are_those_of_the_step(batch):
+    program, twin = (made("relu", prefixes_sampled=4, aux=0.0) for _ in range(2))
+    seen = set()
+    for step in range(3):
+        ends = program.nesting.ends(step).tolist()
+        seen.add(tuple(ends))
+        torch.testing.assert_close(program.loss(batch)[0], nested_loss(twin, batch, ends))
+    assert len(seen) == 3
+
+
+@pytest.mark.parametrize(
+    ("config", "named"),
+    [({"prefixes": (0.25, 1.0)}, (5, 20)), ({"prefixes_sampled": 3}, (1, 2, 5, 10, 20)), ({}, ())],
+)
+def test_the_result_names_its_prefixes(config, named):
+    assert made("topk", **config).result().prefixes == named
+
+
+def transcoder(kind="relu", skip=False) -> Transcoder:
+    draw = torch.Generator().manual_seed(0)
+    shapes = (LATENTS, WIDTH), (LATENTS,), (LATENTS, WRITTEN), (WRITTEN,)
+    W_enc, b_enc, W_dec, b_dec = (torch.randn(s, generator=draw).double() for s in shapes)
+    W_skip = torch.randn(WRITTEN, WIDTH, generator=draw).double() if skip else None
+    selection = build_selection(kind, K, LATENTS).double()
+    return Transcoder(W_enc, 0.1 * b_enc, W_dec, b_dec, selection, W_skip).train()
+
+
+@pytest.fixture
+def sides() -> torch.Tensor:
+    """What is read and what is to be written, side by side."""
+    draw = torch.Generator().manual_seed(3)
+    rows = torch.randn(60, WIDTH + WRITTEN, generator=draw).double()
+    return rows * torch.linspace(1, 5, WIDTH + WRITTEN).double() + 2
+
+
+@pytest.mark.parametrize("skip", [False, True])
+def test_transcoders_and_their_auxk_equal_dense_autograd(skip, sides):
+    start = look(sides, "mean", parts=(WIDTH, WRITTEN), read=WIDTH)
+    config = ObjectiveConfig(l1=0.2, aux=0.7, aux_k=2)
+    program = LearnDictionary(transcoder(skip=skip), start, config, 2)
+    d = transcoder(skip=skip)
+    for module in (program.module, d):
+        with torch.no_grad():
+            module.W_enc[DEAD] *= 0.01
+            module.b_enc[DEAD] = 1e-4  # on for some tokens, with next to nothing
+    program.firing.silent[DEAD] = 10**9
+    program.firing.see = lambda code: None
+    loss, _ = program.loss(sides)
+    loss.backward()
+
+    z = (sides - start.units.origin) * start.units.scale
+    x, y = z[:, :WIDTH], z[:, WIDTH:]
+    pre = x @ d.W_enc.T + d.b_enc
+    f = pre.clamp_min(0)
+    beside = x @ d.W_skip.T if skip else 0
+    residual = y - f @ d.W_dec - d.b_dec - beside
+    dead = torch.zeros(LATENTS, dtype=torch.bool)
+    dead[DEAD] = True
+    best = pre.detach().masked_fill(~dead, -torch.inf).topk(2, dim=1).indices
+    g = torch.zeros_like(pre).scatter(1, best, 1.0) * pre.clamp_min(0)
+    missed = (residual.detach() - g @ d.W_dec).square().mean() / residual.detach().square().mean()
+    expected = residual.square().sum(1).mean() / start.variance
+    expected = expected + 0.2 * f.sum(1).mean() / WRITTEN**0.5 + 0.7 * missed
+    expected.backward()
+    torch.testing.assert_close(loss, expected)
+    wanted = {name: parameter.grad for name, parameter in d.named_parameters()}
+    for name, found in gradient_by_name(program).items():
+        torch.testing.assert_close(found, wanted[name], msg=lambda text, n=name: f"{n}: {text}")
 
 
 # --- next tokens ---------------------------------------------------------------------------------

@@ -350,3 +350,38 @@ def test_settings_out_of_range_are_refused_all_at_once():
         "  - rows = some; wanted all or active",
     ]
     OptimConfig(warmup=1.0, decay=1.0, betas=(0.0, 0.0), clip=0.0)
+
+
+# --- rows that begin anew -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("by_rows", [True, False], ids=["rows", "torch"])
+def test_forgotten_rows_move_as_if_they_had_no_past(by_rows):
+    """Two parameters with the same gradient now: one was pushed the other way before, and forgot."""
+
+    def stepped(forget):
+        matrix, vector = nn.Parameter(torch.zeros(3, 2)), nn.Parameter(torch.zeros(3))
+        if by_rows:
+            RowGradient.attach(matrix)
+        optimiser = Optimiser([matrix, vector], OptimConfig(0.1, warmup=0, decay=0, clip=0), 10)
+        for step, sign in enumerate((-1.0, -1.0, 1.0)):
+            if forget and step == 2:
+                for parameter in (matrix, vector):
+                    optimiser.forget(parameter, torch.tensor([1]))
+            before = matrix.detach().clone(), vector.detach().clone()
+            for parameter in (matrix, vector):
+                parameter.grad = torch.full_like(parameter, sign)
+            optimiser.step(step)
+        return [parameter.detach() - old for parameter, old in zip((matrix, vector), before)]
+
+    for kept, fresh in zip(stepped(False), stepped(True), strict=True):
+        assert torch.equal(kept[[0, 2]], fresh[[0, 2]])
+        assert float(fresh[1].max()) < 0, "down, as the gradient says"
+        assert float(kept[1].min()) > 0, "with its past it still goes up"
+
+
+def test_a_stranger_is_forgotten_without_a_trace():
+    parameter = nn.Parameter(torch.zeros(3, 2))
+    optimiser = Optimiser([parameter], OptimConfig(), 10)
+    optimiser.forget(nn.Parameter(torch.zeros(3)), torch.tensor([0]))
+    assert len(optimiser.state_dict()["adam"]["state"]) == 0

@@ -3,7 +3,14 @@ import math
 import pytest
 import torch
 
+from monosemy.dictionaries.flat import FlatDictionary
+from monosemy.dictionaries.gated import GatedDictionary
+from monosemy.dictionaries.selection import BatchTopK, build_selection
+from monosemy.dictionaries.transcoders import Transcoder
 from monosemy.foundation.errors import UserError
+from monosemy.training.loop import advance_program
+from monosemy.training.objectives import LearnDictionary, ObjectiveConfig
+from monosemy.training.optim import OptimConfig, Optimiser
 from monosemy.training.start import geometric_median, look, sample_directions
 
 
@@ -164,3 +171,111 @@ def test_directions_depend_on_the_generator_alone(rows):
     draws = [sample_directions(rows, 9, torch.Generator().manual_seed(s)) for s in (1, 1, 2)]
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
+
+
+# --- several places, and whitening ---------------------------------------------------------------
+
+
+def test_places_side_by_side_are_looked_at_one_by_one(rows):
+    both = torch.cat([rows, 100 * rows[:, :3]], 1)
+    start = look(both, "mean", parts=(5, 3))
+    alone = [look(part, "mean") for part in both.split((5, 3), 1)]
+    scale = torch.cat([one.units.scale.expand(n) for one, n in zip(alone, (5, 3), strict=True)])
+    torch.testing.assert_close(start.units.scale, scale.float())
+    torch.testing.assert_close(start.centre, torch.cat([one.centre for one in alone]))
+    assert start.variance == pytest.approx(sum(one.variance for one in alone), rel=1e-5)
+    assert start.outlier_ratio == max(one.outlier_ratio for one in alone)
+
+
+def test_what_is_only_read_is_centred_and_does_not_count_in_the_variance(rows):
+    start = look(torch.cat([rows, 7 * rows[:, :3]], 1), "mean", parts=(5, 3), read=5)
+    assert torch.equal(start.units.origin[:5], rows.mean(0))
+    assert torch.equal(start.units.origin[5:], torch.zeros(3))
+    assert start.variance == pytest.approx(look(7 * rows[:, :3], "mean").variance, rel=1e-5)
+
+
+def test_whitened_activations_are_uncorrelated_and_of_spread_one():
+    rows = torch.randn(500, 5, generator=torch.Generator().manual_seed(0)).double()
+    rows = rows @ torch.randn(5, 5, generator=torch.Generator().manual_seed(1)).double() + 3
+    start = look(rows, "mean", whiten=True)
+    torch.testing.assert_close(torch.cov(start.units.apply(rows).T), torch.eye(5).double())
+    torch.testing.assert_close(start.units.scale @ start.units.inverse, torch.eye(5).double())
+    torch.testing.assert_close(start.units.scale, start.units.scale.T)
+    torch.testing.assert_close(start.offset, start.units.apply(rows).mean(0))
+    assert start.variance == pytest.approx(5, rel=0.01)
+    plain = look(rows, "mean").units
+    assert not torch.allclose(torch.cov(plain.apply(rows).T), torch.eye(5).double(), atol=0.1)
+
+
+def test_whitening_does_not_blow_up_what_hardly_varies():
+    rows = torch.randn(500, 3, generator=torch.Generator().manual_seed(0)).double()
+    rows[:, 2] = 1e-9 * rows[:, 2]
+    start = look(rows, "mean", whiten=True)
+    roots = torch.linalg.eigvalsh(start.units.scale)
+    assert float(roots.max()) == pytest.approx(1 / math.sqrt(1e-3 * 2 / 3), rel=0.1)
+
+
+WIDTH, LATENTS, KINDS = 5, 12, ["relu", "topk", "batchtopk", "jumprelu", "gated"]
+
+
+def learned(kind, start, sides=False, **config):
+    """A dictionary that learned for some steps, and its program."""
+    draw = torch.Generator().manual_seed(2)
+    W = torch.nn.functional.normalize(torch.randn(LATENTS, WIDTH, generator=draw), dim=1).double()
+    if kind == "gated":
+        dictionary = GatedDictionary.tied(W, start.offset)
+    elif sides:
+        parts = W, torch.zeros(LATENTS), W[:, :3].clone(), start.offset[WIDTH:]
+        skip = torch.randn(3, WIDTH, generator=draw) if sides == "skip" else None
+        dictionary = Transcoder(*parts, build_selection(kind, 3, LATENTS), skip)
+    else:
+        dictionary = FlatDictionary.tied(W, start.offset, build_selection(kind, 3, LATENTS))
+    config = {"l1": 0.01} | config if kind in ("relu", "gated") else config
+    program = LearnDictionary(dictionary.double().train(), start, ObjectiveConfig(**config), 20)
+    return program, Optimiser(dictionary.parameters(), OptimConfig(0.02), 20)
+
+
+def twenty_steps(program, optimiser, rows):
+    for step in range(20):
+        advance_program(program, optimiser, rows[step::20].contiguous(), step)
+    program.module.eval()
+    selection = program.module.selection
+    if isinstance(selection, BatchTopK):  # it lies on an entry of the last batch
+        selection.threshold.mul_(0.999)
+
+
+@pytest.mark.parametrize("decoder", ["unit", "free"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_learned_in_whitened_units_folds_back_exactly(kind, decoder):
+    rows = torch.randn(800, WIDTH, generator=torch.Generator().manual_seed(0)).double()
+    rows = rows @ torch.randn(WIDTH, WIDTH, generator=torch.Generator().manual_seed(1)).double() + 3
+    start = look(rows, whiten=True)
+    program, optimiser = learned(kind, start, decoder=decoder)
+    twenty_steps(program, optimiser, rows)
+    with torch.no_grad():
+        z = start.units.apply(rows)
+        expected = program.module(z) @ start.units.inverse
+        active = program.module.encode(z) > 0
+        result = program.result()
+        torch.testing.assert_close(result(rows), expected, rtol=1e-10, atol=1e-10)
+        assert torch.equal(result.encode(rows) > 0, active)
+    assert 0 < float(active.double().mean()) < 1
+    lengths = result.W_dec.detach().norm(dim=1)
+    if not result.selection.compares:
+        torch.testing.assert_close(lengths, torch.ones(LATENTS).double())
+
+
+@pytest.mark.parametrize("sides", ["plain", "skip"])
+@pytest.mark.parametrize("kind", KINDS[:4])
+def test_a_transcoder_folds_the_units_of_both_places_back_exactly(kind, sides):
+    rows = torch.randn(800, WIDTH + 3, generator=torch.Generator().manual_seed(0)).double()
+    rows = rows * torch.linspace(1, 9, WIDTH + 3) + 3
+    start = look(rows, parts=(WIDTH, 3), read=WIDTH)
+    program, optimiser = learned(kind, start, sides)
+    twenty_steps(program, optimiser, rows)
+    with torch.no_grad():
+        z = start.units.apply(rows)[:, :WIDTH]
+        expected = program.module(z) * start.units.inverse[WIDTH:]
+        result = program.result()
+        torch.testing.assert_close(result(rows[:, :WIDTH]), expected, rtol=1e-10, atol=1e-10)
+        assert not torch.allclose(result(rows[:, :WIDTH] + 0.1), expected)

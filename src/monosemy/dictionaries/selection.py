@@ -8,6 +8,7 @@ the pre-activations as a question (`kernels.PreActivations`): most are never wri
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -231,6 +232,15 @@ class JumpReLU(Selection):
         super().__init__()
         self.threshold = nn.Parameter(threshold.detach().clone())
         self.bandwidth = bandwidth
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> JumpReLU:
+        # In half precision an update is smaller than a threshold's rounding error: it stands still.
+        before = self.threshold.detach()
+        super()._apply(fn, recurse)
+        if self.threshold.dtype.itemsize < before.dtype.itemsize:
+            kept = before.to(self.threshold.device, torch.float32)
+            self.threshold = nn.Parameter(kept, self.threshold.requires_grad)
+        return self
 
     def support(self, pre: PreActivations) -> SparseCode:
         """Positive entries strictly above their latent's threshold, and the rectangle's below."""

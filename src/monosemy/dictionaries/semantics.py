@@ -44,7 +44,7 @@ def semantics(dictionary: Dictionary) -> dict[str, Any]:
     selection = core.selection
     thresholds = _all_thresholds(core)
     return {
-        "structure": _STRUCTURES.get(type(core), type(core).__name__),
+        "structure": _structure(core),
         "selection": selection.kind,
         "k": selection.k or None,
         "threshold": _said(thresholds),
@@ -63,6 +63,22 @@ def semantics(dictionary: Dictionary) -> dict[str, Any]:
         "dtype": str(core.b_dec.dtype).removeprefix("torch."),
         "sha256": _digest(weights(dictionary)),
     }
+
+
+def a_structure(dictionary: Dictionary) -> str:
+    """What it is, for a sentence: ``an autoencoder of normalised activations``."""
+    if isinstance(dictionary, NormalisedDictionary):
+        return f"{a_structure(dictionary.inner)} of normalised activations"
+    if isinstance(dictionary, PrunedDictionary):
+        return f"{a_structure(dictionary.inner)} that is pruned"
+    what = _structure(dictionary)
+    return f"{'an' if what[0] in 'aeiou' else 'a'} {what}"
+
+
+def _structure(dictionary: Dictionary) -> str:
+    if isinstance(dictionary, Transcoder) and dictionary.autoencodes:
+        return "autoencoder with a skip"
+    return _STRUCTURES.get(type(dictionary), type(dictionary).__name__)
 
 
 def differences(first: Dictionary, second: Dictionary) -> list[str]:
@@ -128,7 +144,7 @@ def _threshold(selection: Selection, like: Tensor, latents: int) -> Tensor | Non
     if isinstance(selection, BatchTopK):
         return selection.threshold.to(like).clamp_min(0).expand(latents)
     if isinstance(selection, JumpReLU):
-        return selection.threshold.detach().clamp_min(0)
+        return selection.threshold.detach().to(like).clamp_min(0)
     return None
 
 

@@ -24,7 +24,7 @@ from monosemy.recipes.recipe import (
     TRANSCODERS,
     DictionaryRecipe,
 )
-from monosemy.tensors.axes import Activations, Float, Tensor
+from monosemy.tensors.axes import Activations, Float, Tensor, Written
 from monosemy.training.start import Start, sample_directions
 
 # How far what a transcoder's latents write at first is turned out of what they would write on
@@ -125,7 +125,7 @@ def _directions(
 
 
 def _written(
-    W_enc: Float[Tensor, "latent width"], x: Activations, y: Activations, draw: torch.Generator
+    W_enc: Float[Tensor, "latent width"], x: Activations, y: Written, draw: torch.Generator
 ) -> Float[Tensor, "latent written"]:
     noise = random_unit_rows(len(W_enc), y.shape[1], draw)
     average = nn.functional.normalize(W_enc @ (x.T @ y), dim=1)

@@ -116,7 +116,8 @@ def finish(
 ) -> Dictionary:  # fmt: skip
     """What was learned from `tokens`, in the activations' own units, written to `folder`."""
     dictionary = program.result()
-    settle_threshold(dictionary, dictionary.split(rows.to(dictionary.b_dec))[0])
+    x, _ = dictionary.split(rows.to(dictionary.b_dec))
+    settle_threshold(dictionary, x, recipe.objective.target_l0)
     dictionary.metadata = describe(recipe, start, tokens)
     files.save(dictionary, folder)
     return dictionary

@@ -116,10 +116,15 @@ def evaluate_dictionary(
 def _controls(
     recipe: DictionaryRecipe, dictionary: Dictionary, heldout: Setting, rows: Activations
 ) -> dict[str, Dictionary]:
-    """Fitted on what is written; beside a transcoder, also the best affine map of what it reads."""
+    """Fitted on training activations; for a transcoder, the best affine map of what it reads.
+
+    The other controls reconstruct what they read. Beside a transcoder they would read what it has
+    to foretell.
+    """
     x, y = dictionary.split(rows)
-    controls = controls_at(y, _l0(dictionary, heldout), dictionary.latents, recipe.compute)
-    return controls if dictionary.autoencodes else {"linear": affine_map(x, y), **controls}
+    if not dictionary.autoencodes:
+        return {"linear": affine_map(x, y)}
+    return controls_at(x, _l0(dictionary, heldout), dictionary.latents, recipe.compute)
 
 
 @torch.no_grad()

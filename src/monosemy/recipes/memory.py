@@ -43,6 +43,8 @@ _TOKENISED, _ON_ITS_WAY = 60, 190
 _KEPT = 0.6
 # Bytes for each token of the packed contexts.
 _PACKED = 25
+# Tables of a batch's predictions that are held at once: logits, both distributions, their gradient.
+_TABLES = 5
 # Documents that are tokenised together (see data.tokens), and characters of a token, about.
 _TOGETHER, _CHARACTERS = 64, 4
 # What to lower -> the parts that it makes smaller.
@@ -71,6 +73,7 @@ class Reading:
     sample : rows that the start looks at.
     row_bytes : of an activation in the block.
     model_bytes, forward_bytes : of the parameters, and of what a forward pass makes.
+    vocabulary : of the model, for what is learned from its predictions.
     text_bytes, together, longest : of the documents; characters that are tokenised together, and of
         the longest document that is likely to be met.
     """
@@ -85,6 +88,7 @@ class Reading:
     text_bytes: int = 0
     together: int = 0
     longest: int = 0
+    vocabulary: int = 0
 
     @property
     def width(self) -> int:
@@ -120,6 +124,7 @@ class Reading:
             text_bytes=sum(map(sys.getsizeof, texts)),
             together=round(mean * min(_TOGETHER, len(texts))),
             longest=len(texts[math.ceil(len(texts) / read) - 1]),
+            vocabulary=models[0].vocabulary,
         )  # fmt: skip
         return replace(found, row_bytes=found.width * size)
 
@@ -247,7 +252,11 @@ def _step(recipe: DictionaryRecipe, reading: Reading) -> float:
     has_k = recipe.selection in ("topk", "batchtopk")
     entries = _ENTRY * min(active if has_k else everything // 2, everything)
     batch = 12 * recipe.batch * reading.width
-    return tiles + proposals + entries + batch + _listed(recipe, reading, active)
+    predictions = 0
+    if recipe.end_to_end.wanted:
+        tokens = max(recipe.batch, recipe.context)
+        predictions = 4 * _TABLES * tokens * reading.vocabulary
+    return tiles + proposals + entries + batch + predictions + _listed(recipe, reading, active)
 
 
 def _latents(recipe: DictionaryRecipe, reading: Reading) -> int:

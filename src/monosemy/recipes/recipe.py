@@ -120,7 +120,7 @@ class DictionaryRecipe:
     def architecture(self) -> str:
         """Structure, encoder and selection, in words: what is not the plain case."""
         structure = "" if self.structure == AUTOENCODER else self.structure
-        nested = "matryoshka" if self.objective.prefixes else ""
+        nested = "matryoshka" if self.objective.nested else ""
         encoder = "" if self.encoder == LINEAR else self.encoder
         # What a gate or a pursuit decides, no selection does.
         selection = "" if self.encoder in (GATED, MATCHING_PURSUIT) else self.selection
@@ -154,7 +154,7 @@ def check(recipe: DictionaryRecipe) -> None:
             reasons.append(f"{name} = {value!r}; known: {', '.join(known)}{nearest(value, known)}")
     if recipe.selection in SELECTIONS and recipe.latents >= 1:
         selection = build_selection(recipe.selection, recipe.k, recipe.latents)
-        reasons += selection.refuse_for(recipe.latents)
+        reasons += selection.refuse_for(recipe.latents) + recipe.objective.refuse_for(selection)
     reasons += combination_reasons(recipe)
     if recipe.memory is not None and recipe.memory < 1:
         reasons.append(f"memory = {recipe.memory}; wanted at least 1 (MiB), or none")
@@ -212,7 +212,7 @@ def _objective_reasons(recipe: DictionaryRecipe) -> list[str]:
         recipe.end_to_end, recipe.objective, recipe.shards is not None, len(recipe.models),
         recipe.dtype, recipe.context,
     )  # fmt: skip
-    if recipe.structure == CROSS_LAYER and recipe.objective.prefixes:
+    if recipe.structure == CROSS_LAYER and recipe.objective.nested:
         reasons.append("prefixes of a cross-layer transcoder: its latents lie by layer, not nested")
     return reasons
 

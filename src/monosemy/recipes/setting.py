@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from monosemy.data.joined import join_shards, open_live
@@ -12,7 +12,7 @@ from monosemy.data.tokens import Contexts, Packing, pack
 from monosemy.foundation.errors import UserError, refuse
 from monosemy.foundation.progress import SILENT, Progress
 from monosemy.models.loading import LoadedModel, load, reinitialised
-from monosemy.models.sites import Site, match
+from monosemy.models.sites import Site, match, resolve
 from monosemy.recipes.memory import Reading, keep_within
 from monosemy.recipes.recipe import CROSS_LAYER, TRANSCODERS, DictionaryRecipe, check
 from monosemy.training.end_to_end import misplaced
@@ -48,7 +48,8 @@ class Places:
     @property
     def widths(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Numbers in an activation of each place that is read, and written, model after model."""
-        read = tuple(site.width for site in self.reads) * len(self.models)
+        others = (resolve(o.model, site.name) for o in self.models[1:] for site in self.reads)
+        read = tuple(site.width for site in (*self.reads, *others))
         if self.reads == self.writes:
             return read, read
         return read, tuple(site.width for site in self.writes)
@@ -78,18 +79,37 @@ class Setting:
 
 
 def load_places(recipe: DictionaryRecipe) -> Places:
-    """The models that the recipe names, with random weights if it says so, and sites in them."""
+    """The models that the recipe names, and its places in them.
+
+    Errors
+    ------
+    `UserError` for a pattern that means nothing in the first model; and where places do not fit
+    what the recipe makes of them, all reasons at once.
+    """
+    places = find_places(recipe, load_models(recipe))
+    refuse(_unfit(recipe, places), "this recipe")
+    return places
+
+
+def load_models(recipe: DictionaryRecipe) -> tuple[LoadedModel, ...]:
+    """The models that the recipe names, with random weights if it says so."""
     models = [load(name, recipe.compute) for name in recipe.models]
     if recipe.random_model is not None:
         models = [reinitialised(loaded, recipe.random_model) for loaded in models]
-    reads = tuple(match(models[0].model, recipe.reads))
-    writes = tuple(match(models[0].model, recipe.writes)) if recipe.writes else reads
-    places = Places(tuple(models), reads, writes)
-    reasons = _place_reasons(recipe, places)
-    if recipe.end_to_end.wanted:
-        reasons += misplaced(recipe.end_to_end, places.loaded, places.writes)
-    refuse(reasons, "this recipe")
-    return places
+    return tuple(models)
+
+
+def find_places(recipe: DictionaryRecipe, models: tuple[LoadedModel, ...]) -> Places:
+    """The sites of a recipe in the first of `models`: in order of computation, or of the shards."""
+
+    def found(patterns: Sequence[str]) -> tuple[Site, ...]:
+        if recipe.shards is None:
+            return tuple(match(models[0].model, patterns))
+        # What learned from shards has its columns in the order in which they were named.
+        return tuple(resolve(models[0].model, name) for name in patterns)
+
+    reads = found(recipe.reads)
+    return Places(models, reads, found(recipe.writes) if recipe.writes else reads)
 
 
 def open_setting(
@@ -150,30 +170,31 @@ def _open_shards(recipe: DictionaryRecipe, folder: str) -> OpenSource:
     source = join_shards(folder, recipe.reads + recipe.writes)
     read = source.widths[: len(recipe.reads)]
     widths = read, source.widths[len(recipe.reads) :] or read
+    here, there = recipe.reads, recipe.writes or recipe.reads
+    named = (dict(zip(*place, strict=True)) for place in zip((here, there), widths, strict=True))
+    refuse(width_reasons(recipe, *named), "this recipe")
     keep_within(recipe, Reading.of_shards(source, widths, START_ROWS))
     return OpenSource(*widths, source)
 
 
-def _place_reasons(recipe: DictionaryRecipe, places: Places) -> list[str]:
-    reasons = []
-    if recipe.structure == CROSS_LAYER:
-        reasons += _layer_reasons(places)
-    elif recipe.structure in TRANSCODERS and places.reads == places.writes:
-        reasons.append(f"site and target are both {recipe.site}; an autoencoder would do")
-    first = places.loaded
+def _unfit(recipe: DictionaryRecipe, places: Places) -> list[str]:
+    """Why these places do not do for the recipe."""
+    reasons = width_reasons(recipe, *(_widths(sites) for sites in (places.reads, places.writes)))
     for other in places.models[1:]:
-        if other.vocabulary != first.vocabulary:
-            reasons.append(
-                f"{other.name} knows {other.vocabulary:,} tokens and {first.name} "
-                f"{first.vocabulary:,}; models that are compared must read the same tokens"
-            )
+        reasons += _unlike(other, places)
+    if recipe.end_to_end.wanted:
+        reasons += misplaced(recipe.end_to_end, places.loaded, places.writes)
     return reasons
 
 
-def _layer_reasons(places: Places) -> list[str]:
-    reads, writes = places.reads, places.writes
-    widths = {site.width for site in (*reads, *writes)}
-    if len(reads) == len(writes) and len(widths) == 1:
+def width_reasons(
+    recipe: DictionaryRecipe, reads: Mapping[str, int], writes: Mapping[str, int]
+) -> list[str]:
+    """Why a transcoder does not read and write in these places, given by name, with their widths."""
+    if recipe.structure in TRANSCODERS and list(reads) == list(writes):
+        return [f"site and target are both {', '.join(reads)}; an autoencoder would do"]
+    widths = {*reads.values(), *writes.values()}
+    if recipe.structure != CROSS_LAYER or (len(reads) == len(writes) and len(widths) == 1):
         return []
     said = [f"{side}: {_said(sites)}" for side, sites in (("site", reads), ("target", writes))]
     return [
@@ -182,5 +203,25 @@ def _layer_reasons(places: Places) -> list[str]:
     ]
 
 
-def _said(sites: Sequence[Site]) -> str:
-    return ", ".join(f"{site.name} ({site.width:,})" for site in sites)
+def _unlike(other: LoadedModel, places: Places) -> list[str]:
+    """Why `other` cannot be compared with the model that is studied."""
+    first, reasons = places.loaded, list[str]()
+    if other.vocabulary != first.vocabulary:
+        reasons.append(
+            f"{other.name} knows {other.vocabulary:,} tokens and {first.name} "
+            f"{first.vocabulary:,}; models that are compared must read the same tokens"
+        )
+    for site in places.reads:
+        try:
+            resolve(other.model, site.name)
+        except UserError as error:
+            reasons.append(f"{other.name}: {error}")
+    return reasons
+
+
+def _widths(sites: Sequence[Site]) -> dict[str, int]:
+    return {site.name: site.width for site in sites}
+
+
+def _said(widths: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} ({width:,})" for name, width in widths.items())

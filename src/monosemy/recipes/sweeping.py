@@ -15,16 +15,15 @@ from monosemy.data.text import open_corpus
 from monosemy.dictionaries.base import Dictionary
 from monosemy.evaluation.measure import measure
 from monosemy.foundation import storage
-from monosemy.foundation.errors import UserError
+from monosemy.foundation.errors import UserError, refuse
 from monosemy.foundation.progress import SILENT, Progress
-from monosemy.models.sites import match
 from monosemy.recipes.building import parameters
 from monosemy.recipes.dictionary import begin, finish, look_at, open_stream, pace_of
 from monosemy.recipes.evaluation import (
-    FIT_TOKENS,
     HELDOUT_TOKENS,
     describe_dictionary,
     describe_setting,
+    training_rows,
 )
 from monosemy.recipes.memory import Reading, estimate
 from monosemy.recipes.recipe import AUTOENCODER, CROSSCODER, DictionaryRecipe
@@ -34,10 +33,12 @@ from monosemy.recipes.setting import (
     Places,
     Setting,
     Widths,
+    find_places,
     load_places,
     open_setting,
     open_source,
     reading_of,
+    width_reasons,
 )
 from monosemy.recipes.sweep import SHARED, Sweep
 from monosemy.reports import pareto
@@ -48,15 +49,25 @@ from monosemy.training.many import Columns, LearnMany, OptimiseMany, take
 from monosemy.training.objectives import LearnDictionary
 from monosemy.training.start import Start
 
-NOT_MEASURED = "only dictionaries that reconstruct the site they read are measured here"
+Sites = tuple[tuple[str, ...], tuple[str, ...]]
+"""Names of the sites that are read, and written."""
 
 
 @dataclass(frozen=True, eq=False)
 class Member(Widths):
-    """One dictionary of a sweep: its recipe, and where its places lie in the stream."""
+    """One dictionary of a sweep.
+
+    Attributes
+    ----------
+    recipe : its own.
+    columns : where its places lie in the stream.
+    reads, writes : names of the sites; the same for whatever reconstructs what it reads.
+    """
 
     recipe: DictionaryRecipe
     columns: Columns
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
 
 
 def run_sweep(
@@ -189,7 +200,7 @@ def open_sweep(sweep: Sweep, progress: Progress = SILENT) -> tuple[OpenSource, d
     whole = _carrier(sweep)
     if whole.shards is not None:
         opened = open_source(whole)
-        members = _members(sweep, whole.reads, opened.read, list)
+        members = _members(sweep, whole.reads, opened.read, _named)
         reading = Reading.of_shards(opened.source, (opened.read, opened.written), START_ROWS)
         _keep_within(sweep, whole, members, reading)
         return opened, members
@@ -213,18 +224,23 @@ def _carrier(sweep: Sweep) -> DictionaryRecipe:
 
 
 def _members_at(sweep: Sweep, places: Places) -> dict[str, Member]:
-    def found(patterns: Sequence[str]) -> list[str]:
-        return [site.name for site in match(places.loaded.model, patterns)]
+    def found(recipe: DictionaryRecipe) -> Sites:
+        own = find_places(recipe, places.models)
+        return tuple(site.name for site in own.reads), tuple(site.name for site in own.writes)
 
     names = [site.name for site in places.reads]
     return _members(sweep, names, places.widths[0], found)
+
+
+def _named(recipe: DictionaryRecipe) -> Sites:
+    return recipe.reads, recipe.writes or recipe.reads
 
 
 def _members(
     sweep: Sweep,
     names: Sequence[str],
     widths: Sequence[int],
-    find: Callable[[Sequence[str]], list[str]],
+    find: Callable[[DictionaryRecipe], Sites],
 ) -> dict[str, Member]:
     """Who reads which columns, where the sites `names` lie side by side, model after model."""
     ends = list(accumulate(widths))
@@ -235,13 +251,27 @@ def _members(
         return ends[number] - widths[number], ends[number]
 
     def member(recipe: DictionaryRecipe) -> Member:
-        read = [place(name, i) for i in range(models) for name in find(recipe.reads)]
-        written = [place(name, 0) for name in find(recipe.writes)] if recipe.writes else []
+        reads, writes = find(recipe)
+        read = [place(name, model) for model in range(models) for name in reads]
+        written = [place(name, 0) for name in writes] if recipe.writes else []
         sizes = tuple(last - first for first, last in read)
         target = tuple(last - first for first, last in written) or sizes
-        return Member(sizes, target, recipe, tuple(read + written))
+        return Member(sizes, target, recipe, tuple(read + written), reads, writes)
 
-    return {name: member(recipe) for name, recipe in sweep.recipes.items()}
+    members = {name: member(recipe) for name, recipe in sweep.recipes.items()}
+    _refuse_unfit(members)
+    return members
+
+
+def _refuse_unfit(members: Mapping[str, Member]) -> None:
+    """Places that do not do for a recipe: each reason once, with the first that has it."""
+    told: dict[str, str] = {}
+    for name, one in members.items():
+        reads = dict(zip(one.reads, one.read, strict=False))
+        writes = dict(zip(one.writes, one.written, strict=False))
+        for reason in width_reasons(one.recipe, reads, writes):
+            told.setdefault(reason, name)
+    refuse([f"{name}: {reason}" for reason, name in told.items()], "this sweep")
 
 
 # --- memory --------------------------------------------------------------------------------------
@@ -252,7 +282,7 @@ def plan_sweep(sweep: Sweep) -> dict[str, Any]:
     whole = _carrier(sweep)
     if whole.shards is not None:
         opened = open_source(whole)
-        members = _members(sweep, whole.reads, opened.read, list)
+        members = _members(sweep, whole.reads, opened.read, _named)
         reading = Reading.of_shards(opened.source, (opened.read, opened.written), START_ROWS)
     else:
         places = load_places(whole)
@@ -320,7 +350,7 @@ def measure_sweep(
     tokens: int = HELDOUT_TOKENS,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
-    """Every autoencoder on the same held-out text, in one pass for each site, as JSON values."""
+    """Every dictionary on the same held-out text, in one pass for each place, as JSON values."""
     whole = replace(_carrier(sweep), shards=None)
     heldout = open_setting(whole, "heldout", tokens, progress)
     members = _members_at(sweep, heldout.places)
@@ -332,11 +362,10 @@ def measure_sweep(
         "dictionaries": [
             {
                 "name": name,
-                "site": recipe.site,
+                "site": recipe.place,
                 "changes": sweep.changes(name),
                 "dictionary": describe_dictionary(recipe, dictionaries[name]),
-                "metrics": metrics.get(name),
-                **({} if name in metrics else {"note": NOT_MEASURED}),
+                "metrics": metrics[name],
             }
             for name, recipe in sweep.recipes.items()
         ],
@@ -350,25 +379,29 @@ def _measure(
     dictionaries: Mapping[str, Dictionary],
     progress: Progress,
 ) -> dict[str, Any]:
-    fit_on = open_setting(whole, "train", min(FIT_TOKENS, whole.tokens), progress)
-    mean = fit_on.source().rows(0, fit_on.contexts.tokens).float().mean(0, keepdim=True)
-    by_site: dict[Columns, list[str]] = {}
-    for name, member in members.items():
-        if member.recipe.structure == AUTOENCODER:
-            by_site.setdefault(member.columns, []).append(name)
+    mean = training_rows(whole, heldout, progress).mean(0, keepdim=True)
+    places = heldout.places
+    sites = {site.name: site for site in places.reads}
     found: dict[str, Any] = {}
-    for columns, names in by_site.items():
-        (site,) = match(heldout.loaded.model, members[names[0]].recipe.reads)
+    for (reads, writes), names in _by_sites(members).items():
+        first = members[names[0]]
         measured = measure(
-            heldout.loaded,
-            site,
+            places.models,
+            [sites[site] for site in writes],
             {name: dictionaries[name] for name in names},
             heldout.contexts,
-            take(mean, columns)[0],
-            splice=heldout.loaded.is_causal,
-            note=None if heldout.loaded.is_causal else "this model predicts no next token",
+            take(mean, first.columns)[0, -sum(first.written) :],
+            reads=[sites[site] for site in reads],
             compute=whole.compute,
             progress=progress,
         )
         found |= {name: one.to_json() for name, one in measured.items()}
+    return found
+
+
+def _by_sites(members: Mapping[str, Member]) -> dict[Sites, list[str]]:
+    """Names of those that read and write in the same places."""
+    found: dict[Sites, list[str]] = {}
+    for name, member in members.items():
+        found.setdefault((member.reads, member.writes), []).append(name)
     return found

@@ -117,6 +117,8 @@ class Column:
 
 COLUMNS = (
     Column("dictionary", "dictionary", "the dictionary this report is about"),
+    Column("linear", "affine map",
+           "the best affine map of what the transcoder reads: no latent is active", contest=False),
     Column("neurons", "neurons",
            "the site's own axes: for each token, the same number of largest neurons"),
     Column("pca", "PCA", "principal components: for each token, the same number of largest"),

@@ -14,13 +14,14 @@ _HOLD = 0.05
 # Here the target is to be reached; the rest of the run is for settling, and for learning at it.
 _ARRIVE = 0.5
 # How strongly an error acts now, and how strongly its sum over a whole run.
-_POSITIVE = 3.0, 12.0
+_POSITIVE = 3.0, 40.0
 # Thresholds move by the learning rate alone, however large the penalty, so only its sign acts fast.
 _SIGNED = 50.0, 200.0
 # Farther from the reference a signed penalty is at its limit, and a sum would only overshoot.
 _NEAR = 0.15
-# Steps over which L0 is smoothed: a batch's own mean is off by a few per cent.
-_SMOOTH = 10
+# Steps over which L0 is smoothed: a batch's own mean is off by a few per cent, but with an older one
+# the loop swings.
+_SMOOTH = 2
 
 
 class Controller:
@@ -28,7 +29,7 @@ class Controller:
 
     With ``e = log(L0 / r)``, held within ±1, and ``I`` its sum over steps, divided by their number,
 
-    * ``factor = exp(3 e + 12 I)``, which stays positive: an L1 penalty, or a soft count;
+    * ``factor = exp(3 e + 40 I)``, which stays positive: an L1 penalty, or a soft count;
     * ``factor = 1 + 50 e + 200 I`` where `signed`: the count of a JumpReLU, which below the target
       turns into a reward that pulls thresholds down again. Only steps with ``|e| < 0.15`` count in
       its ``I``: far away the thresholds climb as fast as they can already.

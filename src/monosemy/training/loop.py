@@ -22,7 +22,6 @@ from monosemy.foundation.errors import Interrupted, UserError
 from monosemy.foundation.progress import SILENT, Progress
 from monosemy.tensors.axes import Float, Tensor
 from monosemy.training.journal import Journal
-from monosemy.training.optim import Optimiser
 from monosemy.training.pace import Pace, say
 
 Readings = dict[str, Tensor]
@@ -51,6 +50,23 @@ class Program(Protocol):
 
     def state_dict(self) -> dict[str, Any]:
         """All that changes while learning, parameters included."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up a state saved by `state_dict`."""
+
+
+@runtime_checkable
+class Updater(Protocol):
+    """What applies the gradients; see `optim.Optimiser`."""
+
+    def step(self, step: int) -> Readings:
+        """Apply the gradients of step `step` and clear them; readings for the journal."""
+
+    def forget(self, parameter: nn.Parameter, rows: Tensor) -> None:
+        """`rows` of `parameter` begin anew."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that changes while learning, moments included."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a state saved by `state_dict`."""
@@ -91,7 +107,7 @@ class Training:
     """Everything one run needs; `fit` makes it go."""
 
     program: Program
-    optimiser: Optimiser
+    optimiser: Updater
     stream: Stream
     steps: int
     rhythm: Rhythm = field(default_factory=Rhythm)
@@ -162,7 +178,7 @@ def advance(training: Training, step: int) -> tuple[Tensor, Readings]:
 
 
 def advance_program(
-    program: Program, optimiser: Optimiser, batch: Tensor, step: int
+    program: Program, optimiser: Updater, batch: Tensor, step: int
 ) -> tuple[Tensor, Readings]:
     """What a step does to a program and its optimiser, given the batch."""
     with program.at_work():

@@ -85,10 +85,10 @@ class LearnMany:
             program.load_state_dict(state[name])
 
 
-class OptimiseMany(Optimiser):
+class OptimiseMany:
     """An `Optimiser` for each program, with its own learning rate, clip and moments.
 
-    To the loop it is one; it owns no parameter itself.
+    To the loop it is one (see `loop.Updater`); it owns no parameter itself.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ from monosemy.dictionaries.penalties import QUADRATIC, Measure
 from monosemy.dictionaries.units import Units
 from monosemy.foundation.errors import refuse
 from monosemy.tensors import workers
-from monosemy.tensors.axes import Activations, Float, Int, Tensor
+from monosemy.tensors.axes import Activations, Float, Int, Tensor, Written
 from monosemy.tensors.codes import SparseCode
 from monosemy.tensors.rows import RowGradient, release
 from monosemy.training.loop import Readings
@@ -119,11 +119,11 @@ class LearnDictionary:
         self.nesting = Nesting(dictionary.latents, shares, sampled, seed, device)
         self.sparsity = _sparsity(dictionary, config, steps)
         self.resampling = Resampling(config.resample_every, config.resample_until, steps, seed)
-        self._seen: tuple[Activations, Activations, Float[Tensor, "token"]] | None = None
+        self._seen: tuple[Activations, Written, Float[Tensor, "token"]] | None = None
         for matrix, unit in dictionary.row_matrices():
             RowGradient.attach(matrix, unit=unit and config.decoder == UNIT)
 
-    def loss(self, batch: Activations) -> tuple[Float[Tensor, ""], Readings]:
+    def loss(self, batch: Float[Tensor, "token columns"]) -> tuple[Float[Tensor, ""], Readings]:
         """See the class. Readings: fvu, l0, dead latents, and each further term that counts."""
         x, target = self.module.split(self.units.apply(batch))
         if self.k:
@@ -164,8 +164,8 @@ class LearnDictionary:
         return self.k + round(more * max(1 - share, 0.0))
 
     def _unexplained(
-        self, code: SparseCode, x: Activations, target: Activations
-    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""], Activations]:
+        self, code: SparseCode, x: Activations, target: Written
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""], Written]:
         """What is lowered, the FVU of the whole dictionary, and what it leaves over."""
         if not self.nesting:
             error, residual = self.module.squared_error(code, x, target)

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.functional import normalize
 
 from monosemy.dictionaries.base import Dictionary
-from monosemy.tensors.axes import Activations, Float, Tensor
+from monosemy.tensors.axes import Activations, Float, Tensor, Written
 from monosemy.tensors.compute import Compute
 from monosemy.training.revival import Firing
 
@@ -54,7 +54,7 @@ class Resampling:
         self,
         dictionary: Dictionary,
         x: Activations,
-        target: Activations,
+        target: Written,
         error: Float[Tensor, "token"],
         firing: Firing,
         step: int,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from monosemy.dictionaries.base import Dictionary
-from monosemy.tensors.axes import Activations, Bool, Float, Int, Tensor
+from monosemy.tensors.axes import Activations, Bool, Float, Int, Tensor, Written
 from monosemy.tensors.codes import SparseCode
 
 
@@ -34,7 +34,7 @@ _SHARE = 0.02
 def auxiliary_loss(
     dictionary: Dictionary,
     x: Activations,
-    residual: Activations,
+    residual: Written,
     dead: Int[Tensor, "dead"],
     k: int,
 ) -> Float[Tensor, ""]:

@@ -1,38 +1,47 @@
-"""The last act of a BatchTopK training: the threshold at which mean L0 is k."""
+"""The last act of a training: thresholds at which mean L0 is what was asked for."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 import torch
 
 from monosemy.dictionaries.base import Dictionary
-from monosemy.dictionaries.selection import BatchTopK
-from monosemy.tensors.axes import Activations
+from monosemy.dictionaries.selection import BatchTopK, JumpReLU, Selection
+from monosemy.tensors.axes import Activations, Tensor
 from monosemy.tensors.codes import SparseCode
 from monosemy.tensors.kernels import PreActivations
+from monosemy.training.sparsity import single_selections
+
+# Thresholds of a JumpReLU are lowered to this share at most: what lies below was never learned.
+_LEAST_FACTOR = 0.5
 
 
 @torch.no_grad()
-def settle_threshold(dictionary: Dictionary, rows: Activations) -> None:
-    """Set the threshold so that `rows` have ``k`` active latents on average. In place.
+def settle_threshold(
+    dictionary: Dictionary, rows: Activations, target_l0: float | None = None
+) -> None:
+    """Set thresholds so that `rows` have as many active latents on average as wanted. In place.
 
-    The running mean of training lags behind a dictionary that still learns, and is a mean of
-    minima over batches. Here it is exact on the sample: halfway between the ``k · tokens``-th
-    largest positive pre-activation and the next one. Of several thresholds (of layers, of two
-    readings one after the other) each is settled when its turn comes. Other selections are left
-    alone.
+    * BatchTopK, ``k``: the running mean of training lags behind a dictionary that still learns, and
+      is a mean of minima over batches. Here it is exact on the sample: halfway between the
+      ``k · tokens``-th largest positive pre-activation and the next one. Of several thresholds (of
+      layers, of two readings one after the other) each is settled when its turn comes.
+    * JumpReLU under a controller, `target_l0`: all thresholds are multiplied by one factor, halfway
+      between the two at which L0 steps over the target. The controller leaves it near one.
+
+    Other selections are left alone.
     """
-    settled = [part for part in dictionary.modules() if isinstance(part, BatchTopK)]
-    for selection in settled:
-        # In the place of its own, which is found behind it again.
-        setattr(selection, "support", partial(_settle, selection))  # noqa: B010
-    try:
-        if settled:
+    batchwise = [part for part in dictionary.modules() if isinstance(part, BatchTopK)]
+    if batchwise:
+        with _asked_instead(batchwise, _settle):
             dictionary.code(rows)
-    finally:
-        for selection in settled:
-            delattr(selection, "support")
+    found = single_selections(dictionary.selection)
+    jumps = [part for part in found if isinstance(part, JumpReLU)]
+    if target_l0 is not None and jumps:
+        _scale_thresholds(dictionary, jumps, rows, target_l0)
 
 
 def _settle(selection: BatchTopK, pre: PreActivations) -> SparseCode:
@@ -41,3 +50,39 @@ def _settle(selection: BatchTopK, pre: PreActivations) -> SparseCode:
     if len(best) > wanted:
         selection.threshold.copy_(best.topk(2, largest=False).values.double().mean())
     return BatchTopK.support(selection, pre)
+
+
+def _scale_thresholds(
+    dictionary: Dictionary, jumps: Sequence[JumpReLU], rows: Activations, target: float
+) -> None:
+    ratios: list[Tensor] = []
+
+    def measure(selection: JumpReLU, pre: PreActivations) -> SparseCode:
+        least = selection.threshold.to(pre.b.dtype).clamp_min(0)
+        near = pre.above(_LEAST_FACTOR * least)
+        ratios.append(near.values / least[near.indices])
+        return JumpReLU.support(selection, pre)
+
+    with _asked_instead(jumps, measure):
+        dictionary.code(rows)
+    every, wanted = torch.cat(ratios), round(target * len(rows))
+    factor = _LEAST_FACTOR
+    if len(every) > wanted:
+        factor = float(every.topk(wanted + 1).values[-2:].double().mean())
+    for selection in jumps:
+        selection.threshold.mul_(factor)
+
+
+@contextmanager
+def _asked_instead(
+    selections: Sequence[Selection], answer: Callable[..., SparseCode]
+) -> Iterator[None]:
+    """While the block runs, `answer` decides what the selections let through."""
+    for selection in selections:
+        # In the place of the class's own, which is found again when this is gone.
+        setattr(selection, "support", partial(answer, selection))  # noqa: B010
+    try:
+        yield
+    finally:
+        for selection in selections:
+            delattr(selection, "support")

@@ -163,10 +163,33 @@ def test_its_own_files_come_back_byte_for_byte(name, tmp_path):
 
 def test_parts_are_layers_by_the_number_in_their_names(tmp_path):
     parts = {"layers.1.mlp": _transcoder(shift=1.0), "layers.0.mlp": _transcoder()}
+    parts["layers.1.mlp"].metadata["hook_name"] = "blocks.1.mlp.hook_in"
     FORMAT.write(parts, tmp_path)
     found = FORMAT.read(tmp_path)
     assert torch.equal(found["layer_1"].b_dec, parts["layers.1.mlp"].b_dec)
     assert torch.equal(found["layer_0"].b_dec, parts["layers.0.mlp"].b_dec)
+
+
+def test_layers_are_known_by_their_sites_where_names_say_nothing_of_them(tmp_path):
+    parts = {"k32/dictionary": _transcoder_of(1, shift=1.0), "k64/dictionary": _transcoder_of(0)}
+    FORMAT.write(parts, tmp_path)
+    found = FORMAT.read(tmp_path)
+    assert list(FORMAT.renamed(parts)) == list(found) == ["layer_0", "layer_1"]
+    assert torch.equal(found["layer_1"].b_dec, parts["k32/dictionary"].b_dec)
+    assert found["layer_1"].metadata["hook_name"] == "blocks.1.mlp.hook_in"
+    FORMAT.write({"": _transcoder()}, tmp_path / "one")
+    assert list(FORMAT.read(tmp_path / "one")) == ["layer_0"]
+
+
+def test_sites_may_stand_in_one_text_or_be_a_pattern(tmp_path):
+    sites = {"hook_name": "blocks.0.mlp.hook_in, blocks.1.mlp.hook_in",
+             "hook_name_out": "blocks.*.hook_mlp_out"}  # fmt: skip
+    clt = _across([ReLU(), ReLU()])[""]
+    clt.metadata = sites
+    FORMAT.write({"": clt}, tmp_path)
+    found = FORMAT.read(tmp_path)[""].metadata
+    assert found["hook_name"] == [f"blocks.{i}.mlp.hook_in" for i in range(2)]
+    assert found["hook_name_out"] == [f"blocks.{i}.hook_mlp_out" for i in range(2)]
 
 
 def _transcoder(selection=None, shift=0.0, written=6, latents=9, **rules):
@@ -201,13 +224,27 @@ def _across(selections, sizes=(4, 4)):
 
 
 def _set(*transcoders):
+    for layer, one in enumerate(transcoders):
+        site = one.metadata["hook_name"]
+        one.metadata["hook_name"] = site and site.replace("blocks.0", f"blocks.{layer}")
     return {f"layer_{layer}": one for layer, one in enumerate(transcoders)}
+
+
+def _trained(*layers):
+    """As training leaves them: parts called after their runs."""
+    return {f"k{32 * (i + 1)}/dictionary": _transcoder_of(layer) for i, layer in enumerate(layers)}
+
+
+def _transcoder_of(layer, shift=0.0):
+    made = _transcoder(shift=shift)
+    made.metadata = {key: site.replace(".0.", f".{layer}.") for key, site in PLACED.items()}
+    return made
 
 
 UNSAYABLE = {
     "centred": (lambda: _set(_transcoder(centred=True)), "layer_0: b_dec is subtracted before"),
     "top-k": (lambda: _set(_transcoder(TopK(2))), "the selection 'topk' is no threshold for each"),
-    "lengths": (lambda: _set(_transcoder(weighing="rescaled")), "decoder lengths count in the"),
+    "lengths": (lambda: _set(_transcoder(weighing="rescaled")), "layer_0: each latent is weighed by the length of its decoder row (rescaled), which circuit-"),
     "autoencoder": (lambda: _set(_autoencoder()), "it is an autoencoder, and circuit-tracer"),
     "two widths": (lambda: _set(_transcoder(written=5)), "it reads 6 numbers and writes 5"),
     "sizes": (
@@ -217,10 +254,24 @@ UNSAYABLE = {
         lambda: _set(_transcoder(), _transcoder(W_skip=torch.eye(6))), "some layers have a skip and",
     ),
     "a layer short": (
-        lambda: {"layer_0": _transcoder(), "layer_2": _transcoder()},
-        "the parts 'layer_0', 'layer_2' are not the layers 0 to 1, each named by one number",
+        lambda: _trained(0, 3, 2),
+        "for every layer from 0 on, and here the layers 0, 2, 3 are without 1; convert a folder",
     ),
-    "no number": (lambda: {"": _transcoder()}, "are not the layers 0 to 0, each named by one number"),
+    "one layer": (
+        lambda: {"": _transcoder_of(2)}, "and here the layer 2 is without 0, 1; convert a folder",
+    ),
+    "twice": (
+        lambda: _trained(0, 0),
+        "the parts 'k32/dictionary', 'k64/dictionary' are all of layer 0, and circuit-tracer has",
+    ),
+    "no layer": (
+        lambda: {"": _elsewhere(hook_name="mlp.hook_in")},
+        "the transcoder: no layer is known, as the metadata names no site of a layer",
+    ),
+    "names that lie": (
+        lambda: {"layer_0": _transcoder_of(1), "layer_1": _transcoder_of(0)},
+        "the part 'layer_0' is of layer 1 by its metadata (hook_name = 'blocks.1.mlp.hook_in')",
+    ),
     "no site": (
         lambda: _set(_elsewhere(hook_name=None)), "and metadata 'hook_name' says nothing",
     ),

@@ -300,8 +300,8 @@ def test_what_no_class_computes_is_refused(selection, centred, tmp_path):
     dictionary = FlatDictionary(*_parts(), selection, centred)
     does = "is" if centred else "is not"
     reason = (
-        f"dictionary_learning has no class with the selection {selection.kind!r} where b_dec "
-        f"{does} subtracted before encoding"
+        f"its latents are selected by {selection.kind} and b_dec {does} subtracted before "
+        "encoding, and dictionary_learning has no class that does both"
     )
     assert _reasons(dictionary) == [reason]
     with pytest.raises(UserError, match=reason):
@@ -310,10 +310,11 @@ def test_what_no_class_computes_is_refused(selection, centred, tmp_path):
 
 
 def test_other_structures_are_refused():
-    what = "has no form in dictionary_learning, which holds flat and gated autoencoders"
-    assert _reasons(Transcoder(*_parts(), ReLU())) == [f"a Transcoder {what}"]
+    what = "dictionary_learning has only plain and gated autoencoders"
+    assert _reasons(Transcoder(*_parts(), ReLU())) == [f"it is a transcoder, and {what}"]
     normalised = NormalisedDictionary(FlatDictionary(*_parts(), ReLU()), "layer_norm")
-    assert _reasons(normalised) == [f"a NormalisedDictionary {what}"]
+    normal = "it is an autoencoder of normalised activations"
+    assert _reasons(normalised) == [f"{normal}, and {what}"]
 
 
 def test_every_other_meaning_is_refused():
@@ -321,8 +322,10 @@ def test_every_other_meaning_is_refused():
     dictionary.prefixes = (4, 12)
     dictionary.b_dec.data = dictionary.b_dec.float()
     assert _reasons(dictionary) == [
-        "weighing = 'selected': dictionary_learning ignores decoder lengths",
-        "dictionary_learning can say prefixes only of a BatchTopK dictionary",
+        "each latent is weighed by the length of its decoder row (selected), which "
+        "dictionary_learning ignores",
+        "it is nested, and dictionary_learning has a place for the prefixes [4, 12] only with "
+        "batchtopk where b_dec is subtracted",
         "float64 weights: dictionary_learning computes in float32, so digits would be lost; "
         "convert the dictionary with .float() first",
         "tensors of several types: torch.float32, torch.float64",

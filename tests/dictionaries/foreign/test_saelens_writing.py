@@ -37,12 +37,21 @@ def test_what_it_lacks_is_refused_with_a_reason(ours):
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
-        ("selected", "SAELens has no decoder-norm weighing 'selected' with topk"),
-        ("groupmax", "SAELens has no autoencoder with the selection 'groupmax'; known: relu, topk"),
+        ("selected", "decoder row (selected), which SAELens does not do with topk"),
+        (
+            "groupmax",
+            "selected by groupmax, which SAELens has for no autoencoder; it has relu, topk",
+        ),
         ("centred transcoder", "SAELens' transcoders never subtract b_dec from what they read"),
-        ("topk transcoder", "SAELens has no transcoder with the selection 'topk'; known: relu, ju"),
-        ("constant", "no place for the normalisation constant with eps = 0, factor = 0.3; a const"),
-        ("crosscoder", "SAELens has no architecture for a Crosscoder"),
+        (
+            "topk transcoder",
+            "selected by topk, which SAELens has for no transcoder; it has relu, jumprelu",
+        ),
+        (
+            "constant",
+            "normalised first (times 0.3, and back by 0.7), which SAELens' files cannot say",
+        ),
+        ("crosscoder", "SAELens has no architecture for a crosscoder"),
     ],
 )
 def test_the_reason_says_what_is_missing(named, kind, reason):

@@ -205,23 +205,34 @@ def _reasons(dictionary):
 
 
 @pytest.mark.parametrize(
-    "selection", [ReLU(), BatchTopK(3), JumpReLU(torch.ones(12)), SignedTopK(3), RawTopK(3)]
+    ("selection", "lacks"),
+    [
+        (ReLU(), "no ReLU alone"),
+        (BatchTopK(3), "no thresholds"),
+        (JumpReLU(torch.ones(12)), "no thresholds"),
+        (SignedTopK(3), "nothing like it"),
+        (RawTopK(3), "nothing like it"),
+    ],
 )
-def test_other_selections_are_refused(selection, tmp_path):
+def test_other_selections_are_refused(selection, lacks, tmp_path):
     dictionary = FlatDictionary(*_parts(), selection)
-    reason = f"the selection {selection.kind!r} has no form in sparsify; known: topk, groupmax"
+    reason = (
+        f"its latents are selected by {selection.kind}, and sparsify's form has {lacks}: only the k "
+        "largest (topk), or the largest of each of k groups (groupmax)"
+    )
     assert _reasons(dictionary) == [reason]
-    with pytest.raises(UserError, match=reason):
+    with pytest.raises(UserError) as caught:
         sparsify.write({"": dictionary}, tmp_path / "none")
+    assert str(caught.value) == reason
     assert not (tmp_path / "none").exists()
 
 
 def test_other_structures_are_refused():
     gated = GatedDictionary(*_parts()[:2], *[torch.ones(12)] * 2, *_parts()[2:])
-    what = "has no form in sparsify, which holds plain autoencoders and transcoders"
-    assert _reasons(gated) == [f"a GatedDictionary {what}"]
+    what = "sparsify's form has only plain autoencoders and transcoders"
+    assert _reasons(gated) == [f"it is a gated autoencoder, and {what}"]
     normalised = NormalisedDictionary(FlatDictionary(*_parts(), TopK(3)), "layer_norm")
-    assert _reasons(normalised) == [f"a NormalisedDictionary {what}"]
+    assert _reasons(normalised) == [f"it is an autoencoder of normalised activations, and {what}"]
 
 
 def test_every_other_meaning_is_refused():
@@ -229,16 +240,20 @@ def test_every_other_meaning_is_refused():
     dictionary.prefixes = (4, 12)
     dictionary.b_dec.data = dictionary.b_dec.double()
     assert _reasons(dictionary) == [
-        "weighing = 'rescaled': sparsify ignores decoder lengths",
-        "sparsify cannot say which latents are prefixes",
-        "sparsify subtracts b_dec before encoding in autoencoders; here it is not",
+        "each latent is weighed by the length of its decoder row (rescaled), which sparsify's form "
+        "ignores",
+        "it is nested, and sparsify's form has no place for the prefixes [4, 12]; to write it "
+        "without them, load it in Python and set prefixes to ()",
+        "it does not subtract b_dec before encoding, and autoencoders in sparsify's form always do",
         "tensors of several types (torch.float32, torch.float64); sparsify reads all as one",
     ]
     assert _reasons(Transcoder(*_parts(), TopK(3), centred=True)) == [
-        "sparsify does not subtract b_dec before encoding in transcoders; here it is"
+        "it subtracts b_dec before encoding, and transcoders in sparsify's form never do"
     ]
     wide = Transcoder(*_parts()[:2], torch.ones(12, 4), torch.ones(4), TopK(3))
-    assert _reasons(wide) == ["6 numbers are read and 4 written; in sparsify both are equally many"]
+    assert _reasons(wide) == [
+        "it reads 6 numbers and writes 4, and in sparsify's form both are equally many"
+    ]
 
 
 def test_parts_that_would_change_their_names_are_refused():

@@ -16,7 +16,7 @@ subtracted, `W_skip` is multiplied from the left. Where it reads and writes stan
 from __future__ import annotations
 
 from monosemy.dictionaries.foreign.circuit_tracer_reading import read, recognises
-from monosemy.dictionaries.foreign.circuit_tracer_writing import cannot_say, write
+from monosemy.dictionaries.foreign.circuit_tracer_writing import cannot_say, renamed, write
 from monosemy.dictionaries.foreign.format import Format
 
-FORMAT = Format("circuit_tracer", "circuit-tracer", recognises, read, cannot_say, write)
+FORMAT = Format("circuit_tracer", "circuit-tracer", recognises, read, cannot_say, write, renamed)

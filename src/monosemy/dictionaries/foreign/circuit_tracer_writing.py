@@ -12,6 +12,7 @@ from safetensors.torch import save as format_safetensors
 
 from monosemy.dictionaries.base import Dictionary
 from monosemy.dictionaries.cross_layer import CrossLayerTranscoder
+from monosemy.dictionaries.foreign.circuit_tracer_layers import by_layer, layer_reasons
 from monosemy.dictionaries.foreign.circuit_tracer_reading import (
     ACROSS,
     CONFIG,
@@ -39,6 +40,14 @@ def cannot_say(collection: Collection) -> list[str]:
     return _against_set(collection)
 
 
+def renamed(collection: Collection) -> dict[str, Dictionary]:
+    """`collection` as it is read back: ``layer_{i}`` in order, or one across layers."""
+    first = next(iter(collection.values()))
+    if isinstance(first, CrossLayerTranscoder):
+        return {"": first}
+    return {f"layer_{layer}": found for layer, found in by_layer(collection).items()}
+
+
 def write(collection: Collection, folder: Path) -> None:
     """A set or a transcoder across layers into `folder`, the configuration last.
 
@@ -55,7 +64,7 @@ def write(collection: Collection, folder: Path) -> None:
         for name, tensors in _across_tensors(first).items():
             storage.write_bytes(folder / name, format_safetensors(tensors))
     else:
-        for layer, dictionary in _by_layer(collection).items():
+        for layer, dictionary in by_layer(collection).items():
             tensors = _layer_tensors(dictionary)
             storage.write_bytes(folder / f"layer_{layer}.safetensors", format_safetensors(tensors))
     storage.write_text(folder / CONFIG, yaml.safe_dump(_settings(collection), sort_keys=False))
@@ -72,12 +81,7 @@ def _against_set(collection: Collection) -> list[str]:
         if dictionary.width != dictionary.written:
             against.append(f"it reads {dictionary.width} numbers and writes {dictionary.written}")
         reasons += [f"{part}: {why}" if part else why for why in against]
-    named = _by_layer(collection)
-    if set(named) != set(range(len(collection))):
-        reasons.append(
-            f"the parts {', '.join(map(repr, collection))} are not the layers 0 to "
-            f"{len(collection) - 1}, each named by one number"
-        )
+    reasons += layer_reasons(collection)
     for what, sizes in (
         ("numbers of latents", {d.latents for d in collection.values()}),
         ("widths", {d.width for d in collection.values()}),
@@ -87,13 +91,6 @@ def _against_set(collection: Collection) -> list[str]:
     if len({getattr(d, SKIP, None) is None for d in collection.values()}) > 1:
         reasons.append("some layers have a skip and some have none; wanted all or none")
     return reasons + _hook_reasons(collection)
-
-
-def _by_layer(collection: Collection) -> dict[int, Dictionary]:
-    """Parts by the one number in their names; those without are left out."""
-    numbers = {part: re.findall(r"\d+", part) for part in collection}
-    found = {int(numbers[part][0]): d for part, d in collection.items() if len(numbers[part]) == 1}
-    return dict(sorted(found.items()))
 
 
 def _against_across(clt: CrossLayerTranscoder) -> list[str]:
@@ -112,8 +109,8 @@ def _hook(collection: Collection, key: str) -> set[str]:
     found = set()
     for dictionary in collection.values():
         names = dictionary.metadata.get(key) or []
-        found |= {re.sub(r"^blocks\.[^.]+\.", "", str(name))
-                  for name in (names if isinstance(names, list | tuple) else [names])}  # fmt: skip
+        names = names if isinstance(names, list | tuple) else str(names).split(",")
+        found |= {re.sub(r"^blocks\.[^.]+\.", "", str(name).strip()) for name in names}
     return found
 
 

@@ -9,10 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from monosemy.dictionaries.foreign import formats, hub
+from monosemy.dictionaries.foreign import folding, formats, hub
+from monosemy.dictionaries.foreign.folding import Folded
 from monosemy.dictionaries.foreign.format import Collection, Format
 from monosemy.dictionaries.semantics import differences
 from monosemy.foundation.errors import UserError, refuse
+
+_NAMES = 4
+"""So many names at the end of a path may tell a form what lies there (Gemma Scope's embedding)."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +27,10 @@ class Conversion:
     ----------
     source, target : from where, to where.
     read_as, written_as : names of the forms.
-    parts : names of the dictionaries, ``""`` for a single one.
+    parts : names of the dictionaries, as they are read back; ``""`` for a single one.
     files : what was written, relative to `target`, with sizes in bytes.
+    folded : rules that were folded into weights, in plain words.
+    difference : by how much that changed a reconstruction of a random input at most, relative.
     """
 
     source: str
@@ -33,10 +39,17 @@ class Conversion:
     written_as: str
     parts: tuple[str, ...]
     files: dict[str, int]
+    folded: tuple[str, ...] = ()
+    difference: float = 0.0
 
 
 def convert(
-    source: str, target: str, to: str, given: str | None = None, part: str | None = None
+    source: str,
+    target: str,
+    to: str,
+    given: str | None = None,
+    part: str | None = None,
+    fold: bool = False,
 ) -> Conversion:
     """Write what is at `source` into `target` in the form called `to`.
 
@@ -48,6 +61,7 @@ def convert(
     source, target : folders, files or ``hf://`` addresses. `target` is new or empty.
     to, given : names of forms; `given`, that of `source`, is told from its files where it is `None`.
     part : only this dictionary.
+    fold : fold into weights what the form cannot say, where that has an exact equal (`folding`).
 
     Errors
     ------
@@ -57,17 +71,38 @@ def convert(
     form = formats.find(to)
     _check_free(target)
     found, collection = formats.identify(source, given, part)
-    refuse(formats.refusals(collection, form), f"what is to be written as {form.name}")
+    folded = _expressible(collection, form, fold)
+    collection = form.renamed(folded.collection) if form.renamed else folded.collection
     with _workplace(target) as folder:
-        formats.write(collection, folder, form.name)
-        _check_written(collection, folder, form)
+        with _at(target, folder):
+            formats.write(collection, folder, form.name)
+            _check_written(collection, folder, form)
         files = {
             at.relative_to(folder).as_posix(): at.stat().st_size
             for at in sorted(folder.rglob("*"))
             if at.is_file()
         }
         _deliver(folder, target)
-    return Conversion(source, target, found.name, form.name, tuple(collection), files)
+    return Conversion(source, target, found.name, form.name, tuple(collection), files,
+                      folded.steps, folded.difference)  # fmt: skip
+
+
+def _expressible(collection: Collection, form: Format, fold: bool) -> Folded:
+    """`collection` as `form` can express it, folded where `fold` allows; else a `UserError`."""
+    folded = folding.fold_for(collection, lambda found: formats.refusals(found, form))
+    if fold or not folded.steps:
+        refuse(folded.reasons, f"what is to be written as {form.name}")
+        return folded
+    try:
+        refuse(formats.refusals(collection, form), f"what is to be written as {form.name}")
+    except UserError as error:
+        if folded.reasons:
+            raise
+        raise UserError(
+            f"{error}\n--fold writes a dictionary that computes the same, and folds "
+            f"{' and '.join(folded.steps)}"
+        ) from None
+    return folded
 
 
 def _check_free(target: str) -> None:
@@ -83,18 +118,35 @@ def _check_free(target: str) -> None:
 
 @contextmanager
 def _workplace(target: str) -> Iterator[Path]:
-    """A new folder on the same disk as `target`, called as it is: some forms put sense in names."""
+    """A new folder on the same disk as `target`, under the same names: some forms read them."""
     sent = hub.is_address(target)
-    path = Path(hub.Address.parse(target).path if sent else target).absolute()
+    path = _named(target)
     if not sent:
         path.parent.mkdir(parents=True, exist_ok=True)
     above = tempfile.mkdtemp(prefix=".monosemy-", dir=None if sent else path.parent)
     try:
-        folder = Path(above) / (path.name or "dictionary")
-        folder.mkdir()
+        folder = Path(above, *path.parts[1:][-_NAMES:])
+        folder.mkdir(parents=True, exist_ok=True)
         yield folder
     finally:
         shutil.rmtree(above, ignore_errors=True)
+
+
+def _named(target: str) -> Path:
+    """`target` as a path; of a place on the hub, as it will be called once it is fetched."""
+    if not hub.is_address(target):
+        return Path(target).absolute()
+    address = hub.Address.parse(target)
+    return Path("/") / address.repo.replace("/", "--") / address.path
+
+
+@contextmanager
+def _at(target: str, folder: Path) -> Iterator[None]:
+    """Refusals speak of `target` and not of the `folder` that will become it."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(str(error).replace(str(folder), target)) from None
 
 
 def _check_written(collection: Collection, folder: Path, form: Format) -> None:

@@ -26,6 +26,7 @@ from monosemy.dictionaries.foreign.dictionary_learning_reading import (
 )
 from monosemy.dictionaries.gated import GatedDictionary
 from monosemy.dictionaries.selection import BatchTopK, JumpReLU
+from monosemy.dictionaries.semantics import a_structure
 from monosemy.tensors.axes import Tensor
 
 
@@ -45,19 +46,25 @@ def _class_for(dictionary: Dictionary) -> str | None:
 def against(dictionary: Dictionary) -> list[str]:
     """Why no class computes what `dictionary` does."""
     if type(dictionary) not in (FlatDictionary, GatedDictionary):
-        what = type(dictionary).__name__
-        return [f"a {what} has no form in {LIBRARY}, which holds flat and gated autoencoders"]
+        what = a_structure(dictionary)
+        return [f"it is {what}, and {LIBRARY} has only plain and gated autoencoders"]
     kind, reasons = _class_for(dictionary), []
     if kind is None:
         does = "is" if dictionary.centred else "is not"
         reasons.append(
-            f"{LIBRARY} has no class with the selection {dictionary.selection.kind!r} "
-            f"where b_dec {does} subtracted before encoding"
+            f"its latents are selected by {dictionary.selection.kind} and b_dec {does} subtracted "
+            f"before encoding, and {LIBRARY} has no class that does both"
         )
     if dictionary.weighing != "none":
-        reasons.append(f"weighing = {dictionary.weighing!r}: {LIBRARY} ignores decoder lengths")
+        reasons.append(
+            f"each latent is weighed by the length of its decoder row ({dictionary.weighing}), "
+            f"which {LIBRARY} ignores"
+        )
     if dictionary.prefixes and kind != MATRYOSHKA:
-        reasons.append(f"{LIBRARY} can say prefixes only of a BatchTopK dictionary")
+        reasons.append(
+            f"it is nested, and {LIBRARY} has a place for the prefixes "
+            f"{list(dictionary.prefixes)} only with batchtopk where b_dec is subtracted"
+        )
     ends = (0, *dictionary.prefixes)
     if kind == MATRYOSHKA and (ends[-1] != dictionary.latents or _falls(ends)):
         reasons.append(f"prefixes = {dictionary.prefixes}; {LIBRARY} wants rising numbers, the last "
@@ -65,7 +72,7 @@ def against(dictionary: Dictionary) -> list[str]:
     if dictionary.W_dec.dtype == torch.float64:
         reasons.append(f"float64 weights: {LIBRARY} computes in float32, so digits would be lost; "
                        "convert the dictionary with .float() first")  # fmt: skip
-    return reasons + type_reasons(dict(dictionary.named_parameters()))
+    return reasons + type_reasons(dict(dictionary.named_parameters(recurse=False)))
 
 
 def _falls(ends: tuple[int, ...]) -> bool:
@@ -84,7 +91,7 @@ def state_of(dictionary: Dictionary) -> dict[str, Tensor]:
     if isinstance(dictionary, GatedDictionary):
         known |= {"r_mag": dictionary.r_mag, "mag_bias": dictionary.b_mag}
     if isinstance(dictionary.selection, JumpReLU):
-        known["threshold"] = dictionary.selection.threshold
+        known["threshold"] = dictionary.selection.threshold.to(dictionary.b_enc)
     state = {name: known[name].detach().cpu().contiguous().clone() for name in SHAPES[kind]}
     return state | _buffers(dictionary, kind)
 

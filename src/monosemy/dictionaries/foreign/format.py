@@ -24,6 +24,8 @@ class Format:
     read : every dictionary at a path, in evaluation mode; raises `UserError` with all reasons.
     refuse : why a collection cannot be expressed, one reason each; `None` where nothing is written.
     write : into a folder, atomically, what `refuse` has no reason against.
+    renamed : a collection under the names, and in the order, in which its parts are read back;
+        `None` where they keep their own.
     """
 
     name: str
@@ -32,3 +34,4 @@ class Format:
     read: Callable[[Path], dict[str, Dictionary]]
     refuse: Callable[[Collection], list[str]] | None = None
     write: Callable[[Collection, Path], None] | None = None
+    renamed: Callable[[Collection], dict[str, Dictionary]] | None = None

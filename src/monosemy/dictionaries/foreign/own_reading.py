@@ -119,7 +119,9 @@ def _linear(config: Config, tensors: Tensors) -> Dictionary:
         widths, scales = config["widths"], config["scales"]
         return Crosscoder(*parts, selection, widths, centred, weighing, scales)
     if "d_out" in config:
-        return Transcoder(*parts, selection, tensors.get("W_skip"), centred, weighing)
+        made = Transcoder(*parts, selection, tensors.get("W_skip"), centred, weighing)
+        made.autoencodes = config.get("autoencodes", False)
+        return made
     return FlatDictionary(*parts, selection, centred, weighing)
 
 
@@ -190,6 +192,8 @@ def _linear_reasons(config: Config) -> list[str]:
     reasons += _selection_reasons(config, [config.get("k")], [config.get("d_sae")])
     if type(config.get("apply_b_dec_to_input")) is not bool:
         reasons.append("apply_b_dec_to_input is not true or false")
+    if type(config.get("autoencodes", False)) is not bool:
+        reasons.append(f"autoencodes = {short(config['autoencodes'])}; wanted true or false")
     if config.get("weighing") not in WEIGHINGS:
         said = short(config.get("weighing"))
         reasons.append(f"weighing = {said}; known: {', '.join(WEIGHINGS)}")

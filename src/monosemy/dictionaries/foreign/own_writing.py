@@ -52,6 +52,7 @@ def _describe_linear(dictionary: Dictionary) -> tuple[Config, Tensors]:
     }
     if isinstance(dictionary, Transcoder):
         config |= {"d_out": dictionary.written, "skip": dictionary.W_skip is not None}
+        config |= {"autoencodes": True} if dictionary.autoencodes else {}
     elif isinstance(dictionary, Crosscoder):
         config |= {"architecture": "crosscoder", "widths": list(dictionary.widths)}
         config["scales"] = list(dictionary.scales)

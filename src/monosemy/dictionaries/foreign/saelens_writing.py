@@ -11,9 +11,15 @@ from monosemy.dictionaries.foreign.saelens_reading import (
     Tensors,
 )
 from monosemy.dictionaries.gated import GatedDictionary
-from monosemy.dictionaries.normalised import LAYER_NORM, UNIT_NORM, NormalisedDictionary
+from monosemy.dictionaries.normalised import (
+    CONSTANT,
+    LAYER_NORM,
+    UNIT_NORM,
+    NormalisedDictionary,
+)
 from monosemy.dictionaries.refined import MatchingPursuit
 from monosemy.dictionaries.selection import BatchTopK, JumpReLU, Selection
+from monosemy.dictionaries.semantics import a_structure
 from monosemy.dictionaries.transcoders import Transcoder
 from monosemy.tensors.axes import Float, Tensor
 
@@ -46,9 +52,14 @@ def refuse(dictionary: Dictionary) -> list[str]:
         if dictionary.centred:
             reasons.append("SAELens' transcoders never subtract b_dec from what they read")
         if weighing != "none":
-            reasons.append(f"SAELens' transcoders have no decoder-norm weighing ({weighing!r})")
+            reasons.append(
+                f"each latent is weighed by the length of its decoder row ({weighing}), which "
+                "SAELens' transcoders ignore"
+            )
+        if dictionary.autoencodes:
+            reasons.append("SAELens' autoencoders have no skip")
         return reasons
-    return [f"SAELens has no architecture for a {type(dictionary).__name__}"]
+    return [f"SAELens has no architecture for {a_structure(dictionary)}"]
 
 
 def describe(dictionary: Dictionary) -> tuple[Config, Tensors]:
@@ -82,7 +93,8 @@ def threshold_of(
     if isinstance(selection, BatchTopK):
         return selection.threshold.to(like).expand(latents)
     if isinstance(selection, JumpReLU):
-        return selection.threshold.detach()
+        # As it is compared, whatever type it learned in.
+        return selection.threshold.detach().to(like)
     return None
 
 
@@ -116,19 +128,32 @@ def _refuse_norm(dictionary: NormalisedDictionary) -> list[str]:
         reasons.append("SAELens never takes a transcoder's normalisation back")
     if (dictionary.norm, dictionary.eps) not in _NORMS:
         reasons.append(
-            f"SAELens has no place for the normalisation {dictionary.norm} with "
-            f"eps = {dictionary.eps:g}, factor = {dictionary.factor:g}; a constant factor has to be "
-            "folded into the weights first"
+            f"activations are normalised first ({_norm(dictionary)}), which SAELens' files cannot "
+            "say"
         )
     return reasons
 
 
 def _refuse_weighing(kind: str, weighing: str) -> list[str]:
     fits = weighing == "none" or (weighing == "rescaled" and kind in ("topk", "signed_topk"))
-    return [] if fits else [f"SAELens has no decoder-norm weighing {weighing!r} with {kind}"]
+    if fits:
+        return []
+    return [
+        f"each latent is weighed by the length of its decoder row ({weighing}), which SAELens does "
+        f"not do with {kind}"
+    ]
 
 
 def _unknown(kind: str, known: list[str], what: str) -> list[str]:
     if kind in known:
         return []
-    return [f"SAELens has no {what} with the selection {kind!r}; known: {', '.join(known)}"]
+    return [
+        f"its latents are selected by {kind}, which SAELens has for no {what}; it has "
+        f"{', '.join(known)}"
+    ]
+
+
+def _norm(dictionary: NormalisedDictionary) -> str:
+    if dictionary.norm == CONSTANT:
+        return f"times {dictionary.factor:g}, and back by {dictionary.factor_out:g}"
+    return f"{dictionary.norm} with eps = {dictionary.eps:g}"

@@ -25,6 +25,7 @@ from monosemy.dictionaries.foreign import parts
 from monosemy.dictionaries.foreign.format import Collection, Format
 from monosemy.dictionaries.foreign.reading import Shape, read_safetensors, tensor_reasons
 from monosemy.dictionaries.selection import GroupMax, Selection, SignedTopK, TopK
+from monosemy.dictionaries.semantics import a_structure
 from monosemy.dictionaries.transcoders import Transcoder
 from monosemy.foundation import storage
 from monosemy.foundation.errors import UserError, refuse
@@ -37,6 +38,7 @@ DEFAULTS = {
     "skip_connection": False, "transcode": False, "signed": False,
 }  # fmt: skip
 """What the library takes where a configuration is silent."""
+_FORM = "sparsify's form"
 _DEPTH = 5  # best/<hookpoint>/seed<n>/<hookpoint>/seed<n>
 _OWN = ("d_in", "num_latents", "k", "activation", "skip_connection", "transcode", "signed")
 """Settings that the dictionary itself says; others are kept as metadata."""
@@ -223,27 +225,41 @@ def _run(folder: Path) -> tuple[Path | None, dict[str, Any]]:
 
 def _against(dictionary: Dictionary) -> list[str]:
     if type(dictionary) not in (FlatDictionary, Transcoder):
-        kind = type(dictionary).__name__
-        return [f"a {kind} has no form in sparsify, which holds plain autoencoders and transcoders"]
+        what = a_structure(dictionary)
+        return [f"it is {what}, and {_FORM} has only plain autoencoders and transcoders"]
     kind, reasons = dictionary.selection.kind, []
     if kind not in KINDS:
-        reasons.append(f"the selection {kind!r} has no form in sparsify; known: {', '.join(KINDS)}")
+        reasons.append(_no_selection(kind))
     if dictionary.weighing != "none":
-        reasons.append(f"weighing = {dictionary.weighing!r}: sparsify ignores decoder lengths")
-    if dictionary.prefixes:
-        reasons.append("sparsify cannot say which latents are prefixes")
-    if dictionary.autoencodes and not dictionary.centred:
-        reasons.append("sparsify subtracts b_dec before encoding in autoencoders; here it is not")
-    if dictionary.centred and not dictionary.autoencodes:
         reasons.append(
-            "sparsify does not subtract b_dec before encoding in transcoders; here it is"
+            f"each latent is weighed by the length of its decoder row ({dictionary.weighing}), "
+            f"which {_FORM} ignores"
         )
+    if dictionary.prefixes:
+        reasons.append(
+            f"it is nested, and {_FORM} has no place for the prefixes {list(dictionary.prefixes)}; "
+            "to write it without them, load it in Python and set prefixes to ()"
+        )
+    if dictionary.autoencodes and not dictionary.centred:
+        reasons.append(
+            f"it does not subtract b_dec before encoding, and autoencoders in {_FORM} always do"
+        )
+    if dictionary.centred and not dictionary.autoencodes:
+        reasons.append(f"it subtracts b_dec before encoding, and transcoders in {_FORM} never do")
     if dictionary.width != dictionary.written:
         reasons.append(
-            f"{dictionary.width:,} numbers are read and {dictionary.written:,} written; "
-            "in sparsify both are equally many"
+            f"it reads {dictionary.width:,} numbers and writes {dictionary.written:,}, and in "
+            f"{_FORM} both are equally many"
         )
     return reasons + _dtype_reasons(_tensors(dictionary))
+
+
+def _no_selection(kind: str) -> str:
+    lacks = {"relu": "no ReLU alone", "jumprelu": "no thresholds", "batchtopk": "no thresholds"}
+    return (
+        f"its latents are selected by {kind}, and {_FORM} has {lacks.get(kind, 'nothing like it')}: "
+        "only the k largest (topk), or the largest of each of k groups (groupmax)"
+    )
 
 
 def _tensors(dictionary: Dictionary) -> dict[str, Tensor]:
