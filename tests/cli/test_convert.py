@@ -7,7 +7,7 @@ import torch
 
 from monosemy.dictionaries import files
 from monosemy.dictionaries.flat import FlatDictionary
-from monosemy.dictionaries.selection import SignedTopK, TopK
+from monosemy.dictionaries.selection import BatchTopK, SignedTopK, TopK
 
 
 @pytest.fixture
@@ -57,3 +57,25 @@ def test_without_a_form_nothing_is_done(monosemy, saved):
     said = monosemy("convert", saved, "new")
     assert said.code == 2
     assert "--to" in said.err
+
+
+def test_what_is_folded_is_said(monosemy, tmp_path):
+    found = FlatDictionary.random(6, 10, BatchTopK(3), torch.Generator().manual_seed(0)).eval()
+    found.b_dec.data += torch.linspace(-1, 1, 6)
+    files.save(found, tmp_path / "mine")
+    said = monosemy("convert", "mine", "scope", "--to", "gemma_scope")
+    assert said.code == 2
+    assert "and folds the subtraction of b_dec into the encoder's bias" in said.err
+    said = monosemy("convert", "mine", "scope", "--to", "gemma_scope", "--fold")
+    assert "Folded: the subtraction of b_dec into the encoder's bias." in said.out
+    assert "The largest difference of a reconstruction, on random inputs: " in said.out
+    assert "of its length." in said.out
+    done = json.loads(
+        monosemy("convert", "mine", "ae", "--to", "dictionary_learning", "--fold", "--json").out
+    )
+    assert (done["folded"], done["difference"]) == ([], 0)  # it has BatchTopK as it is
+    done = json.loads(
+        monosemy("convert", "mine", "b", "--to", "gemma_scope", "--fold", "--json").out
+    )
+    assert len(done["folded"]) == 1
+    assert 0 < done["difference"] < 1e-5

@@ -16,7 +16,8 @@ def saved(tmp_path):
     """A folder with two dictionaries in the native form."""
     for layer in (0, 1):
         found = FlatDictionary.random(6, 1000, TopK(3), torch.Generator().manual_seed(layer))
-        found.metadata = {"model_name": "specimen", "hook_name": f"blocks.{layer}.hook_resid_post"}
+        found.metadata = {"model_name": "specimen", "hook_name": f"blocks.{layer}.hook_resid_post",
+                          "hook_name_out": f"blocks.{layer}.hook_mlp_out"}  # fmt: skip
         files.save(found, tmp_path / "all" / f"layer_{layer}")
     return tmp_path / "all"
 
@@ -28,7 +29,8 @@ def test_it_says_what_is_there(monosemy, saved):
     assert lines[0] == f"{saved}: saelens (SAELens 6)"
     assert [line for line in lines if line.startswith("layer_")] == ["layer_0", "layer_1"]
     for line in ("structure autoencoder", "k 3", "latents 1,000", "centred yes", "skip no",
-                 "hook_name blocks.1.hook_resid_post"):  # fmt: skip
+                 "hook_name blocks.1.hook_resid_post",
+                 "hook_name_out blocks.1.hook_mlp_out"):  # fmt: skip
         assert line in lines
 
 

@@ -236,7 +236,8 @@ def test_an_unknown_recipe_is_refused_with_those_that_are():
     with pytest.raises(UserError) as caught:
         find_recipe("dmeo")
     assert str(caught.value) == (
-        "unknown recipe 'dmeo'; built in: demo, residual, relu, jumprelu, gated, matryoshka, lista, matching_pursuit, "
+        "unknown recipe 'dmeo'; built in: demo, residual, relu, jumprelu, gated, matryoshka, lista, "
+        "matching_pursuit, "
         "transcoder, skip_transcoder, crosscoder, cross_layer; "
         "or FILE.toml, or FILE.py:FUNCTION; did you mean 'demo'?"
     )

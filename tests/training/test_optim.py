@@ -372,7 +372,8 @@ def test_forgotten_rows_move_as_if_they_had_no_past(by_rows):
             for parameter in (matrix, vector):
                 parameter.grad = torch.full_like(parameter, sign)
             optimiser.step(step)
-        return [parameter.detach() - old for parameter, old in zip((matrix, vector), before)]
+        pairs = zip((matrix, vector), before, strict=True)
+        return [parameter.detach() - old for parameter, old in pairs]
 
     for kept, fresh in zip(stepped(False), stepped(True), strict=True):
         assert torch.equal(kept[[0, 2]], fresh[[0, 2]])

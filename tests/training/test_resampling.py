@@ -74,7 +74,7 @@ def test_dead_latents_become_what_the_docstring_says_and_the_living_stay(kind):
         token = int(cosines.argmax())
         used.add(token)
         unit = torch.nn.functional.normalize
-        length = 0.2 * old["W_enc"][living].norm(dim=1).mean()
+        length = (1.0 if kind == "topk" else 0.2) * old["W_enc"][living].norm(dim=1).mean()
         torch.testing.assert_close(new["W_enc"][latent], length * unit(read[token], dim=0))
         torch.testing.assert_close(new["W_dec"][latent], unit(written[token], dim=0))
     assert len(used) == len(DEAD), "no two begin alike"

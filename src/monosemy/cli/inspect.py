@@ -46,7 +46,7 @@ def command(path: str, given: str | None, part: str | None, as_json: bool) -> No
         for key, value in rules.items():
             if value is not None and value != []:
                 click.echo(f"  {key:<14} {_plain(value)}")
-        for key in ("model_name", "hook_name"):
+        for key in ("model_name", "hook_name", "hook_name_out"):
             if about[name].get(key):
                 click.echo(f"  {key:<14} {about[name][key]}")
 

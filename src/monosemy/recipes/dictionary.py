@@ -107,7 +107,7 @@ def begin(
     dictionary.propose = {"auto": bfloat16_pays}.get(
         recipe.precision, recipe.precision == "bfloat16"
     )
-    return LearnDictionary(dictionary, start, recipe.objective, steps)
+    return LearnDictionary(dictionary, start, recipe.objective, steps, recipe.seed)
 
 
 def finish(

@@ -228,9 +228,8 @@ class LearnEndToEnd:
         """
         clean = self._run_clean(batch)
         more: Readings = {}
-        self.local._unexplained = partial(self._lowered, clean, more)  # type: ignore[method-assign]
         columns = clean.columns(self.columns).to(self.module.b_dec.dtype)
-        total, readings = self.local.loss(columns)
+        total, readings = self.local.loss(columns, partial(self._lowered, clean, more))
         return total, readings | more
 
     @torch.no_grad()
@@ -270,10 +269,10 @@ class LearnEndToEnd:
     def _lowered(
         self, clean: _Clean, more: Readings, code: SparseCode, x: Activations, target: Activations
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""], Activations]:
-        """In place of `LearnDictionary`'s own: what is lowered, the FVU, and what is left over."""
+        """In place of the error at the site alone: what is lowered, the FVU, and what is left over."""
         weights = self.config
         with torch.set_grad_enabled(weights.reconstruction > 0):
-            near, fvu, residual = LearnDictionary._unexplained(self.local, code, x, target)
+            near, fvu, residual = self.local.unexplained(code, x, target)
         logits, seen = self._run(clean.ids, self.later, self._splices(clean, code, x))
         total = weights.reconstruction * near
         if weights.loss != "none":
@@ -289,7 +288,7 @@ class LearnEndToEnd:
 
     def _splices(self, clean: _Clean, code: SparseCode, x: Activations) -> dict[Site, tap.Edit]:
         """The reconstruction, in the activations' own units, at the kept tokens."""
-        _, units = self.local._places()
+        _, units = self.local.places()
         rebuilt = times(self.module.decode(code, x), units.inverse)
         rebuilt = rebuilt if units.origin is None else rebuilt + units.origin
 

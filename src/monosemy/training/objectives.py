@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -67,6 +67,13 @@ class NextToken:
         self.module.load_state_dict(state["module"])
 
 
+Unexplained = Callable[
+    [SparseCode, Activations, Written],
+    tuple[Float[Tensor, ""], Float[Tensor, ""], Written],
+]
+"""From a code, what was read and what was to be written: what is lowered, the FVU, the residual."""
+
+
 class LearnDictionary:
     """``FVU + l1 · L1 + l0 · L0 + aux · AuxK`` over the encode and decode of a dictionary.
 
@@ -123,13 +130,19 @@ class LearnDictionary:
         for matrix, unit in dictionary.row_matrices():
             RowGradient.attach(matrix, unit=unit and config.decoder == UNIT)
 
-    def loss(self, batch: Float[Tensor, "token columns"]) -> tuple[Float[Tensor, ""], Readings]:
-        """See the class. Readings: fvu, l0, dead latents, and each further term that counts."""
+    def loss(
+        self, batch: Float[Tensor, "token columns"], unexplained: Unexplained | None = None
+    ) -> tuple[Float[Tensor, ""], Readings]:
+        """See the class. Readings: fvu, l0, dead latents, and each further term that counts.
+
+        What is lowered may be something else than the error at the site: `unexplained` then takes
+        the place of the method.
+        """
         x, target = self.module.split(self.units.apply(batch))
         if self.k:
             self.module.selection.k = self._k_now()
         code, terms = self.module.training_code(x)
-        total, fvu, residual = self._unexplained(code, x, target)
+        total, fvu, residual = (unexplained or self.unexplained)(code, x, target)
         self.firing.see(code)
         dead = self.firing.dead
         readings = {"fvu": fvu.detach(), "dead": dead.sum()}
@@ -163,7 +176,7 @@ class LearnDictionary:
         share = self.step / max(self.config.k_fall * self.steps, 1)
         return self.k + round(more * max(1 - share, 0.0))
 
-    def _unexplained(
+    def unexplained(
         self, code: SparseCode, x: Activations, target: Written
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""], Written]:
         """What is lowered, the FVU of the whole dictionary, and what it leaves over."""
@@ -206,10 +219,10 @@ class LearnDictionary:
         self.sparsity.finish()
         if self.nesting:
             self.module.prefixes = self.nesting.lasting
-        read, write = self._places()
+        read, write = self.places()
         return self.module.fold_(read, write).eval()
 
-    def _places(self) -> tuple[Units, Units]:
+    def places(self) -> tuple[Units, Units]:
         """The units of what is read and of what is written."""
         if self.module.autoencodes:
             return self.units, self.units

@@ -29,7 +29,9 @@ class Resampling:
 
     Differences: tokens come from the current batch, not from a sample of 819,200, and none twice,
     so that no two latents begin alike: where more latents are dead than the batch has tokens, the
-    longest silent go first. A threshold begins at ``0.2 ·`` the mean of the living.
+    longest silent go first. A threshold begins at ``0.2 ·`` the mean of the living. Where latents
+    are compared with each other (TopK), encoder rows are as long as the living: a weaker one would
+    never be selected.
 
     Parameters
     ----------
@@ -78,7 +80,9 @@ class Resampling:
         parameters = dict(dictionary.named_parameters())
         news = {"W_dec": normalize(target[tokens] - dictionary.b_dec, dim=1),
                 "W_enc": normalize(x[tokens] - dictionary.shift, dim=1)}  # fmt: skip
-        news["W_enc"] *= _STRENGTH * _mean(parameters["W_enc"].norm(dim=1)[living])
+        # Against others, a weak latent would never be selected, and never learn.
+        strength = 1.0 if dictionary.selection.compares else _STRENGTH
+        news["W_enc"] *= strength * _mean(parameters["W_enc"].norm(dim=1)[living])
         if _THRESHOLD in parameters:
             threshold = parameters[_THRESHOLD]
             news[_THRESHOLD] = (_STRENGTH * _mean(threshold[living])).expand(len(rows))

@@ -244,7 +244,7 @@ def _transcoder_of(layer, shift=0.0):
 UNSAYABLE = {
     "centred": (lambda: _set(_transcoder(centred=True)), "layer_0: b_dec is subtracted before"),
     "top-k": (lambda: _set(_transcoder(TopK(2))), "the selection 'topk' is no threshold for each"),
-    "lengths": (lambda: _set(_transcoder(weighing="rescaled")), "layer_0: each latent is weighed by the length of its decoder row (rescaled), which circuit-"),
+    "lengths": (lambda: _set(_transcoder(weighing="rescaled")), "weighed by the length of its"),
     "autoencoder": (lambda: _set(_autoencoder()), "it is an autoencoder, and circuit-tracer"),
     "two widths": (lambda: _set(_transcoder(written=5)), "it reads 6 numbers and writes 5"),
     "sizes": (

@@ -236,14 +236,14 @@ def _unset():
 UNSAYABLE = {
     "centred": (lambda: _flat(ReLU(), centred=True), "b_dec is subtracted before encoding"),
     "top-k": (lambda: _flat(TopK(2)), "the selection 'topk' is no threshold for each latent"),
-    "lengths": (lambda: _flat(ReLU(), weighing="selected"), "each latent is weighed by the length of its decoder row (selected)"),
-    "prefixes": (_nested, "Gemma Scope's npz has no place for the prefixes [3, 9]; to write it without"),
+    "lengths": (lambda: _flat(ReLU(), weighing="selected"), "length of its decoder row"),
+    "prefixes": (_nested, "Gemma Scope's npz has no place for the prefixes [3, 9]"),
     "norm": (
         lambda: NormalisedDictionary(_flat(ReLU()), "constant", factor=2.0),
         "activations are normalised first (constant)",
     ),
     "gated": (
-        lambda: GatedDictionary.tied(torch.eye(6), torch.zeros(6)), "it is a gated autoencoder, and Gemma Scope's npz",
+        lambda: GatedDictionary.tied(torch.eye(6), torch.zeros(6)), "it is a gated autoencoder",
     ),
     "skip": (lambda: Transcoder(*_parts(), ReLU(), W_skip=torch.eye(6)), "npz has no skip"),
     "unset": (_unset, "its batchtopk threshold is -1, so it was never set"),

@@ -62,6 +62,23 @@ def test_the_form_is_the_one_others_read(tmp_path, config_of, named):
     assert files.load(tmp_path).metadata["model_name"] == "specimen"
 
 
+def test_the_k_of_batchtopk_is_kept_beside_its_threshold(case, tmp_path, change, config_of):
+    dictionary = case[0]
+    if dictionary.selection.kind != "batchtopk":
+        pytest.skip("it is not BatchTopK")
+    files.save(dictionary, tmp_path)
+    assert config_of(tmp_path)["metadata"]["batchtopk_k"] == 3
+    loaded = files.load(tmp_path)
+    assert (loaded.selection.kind, loaded.selection.k) == ("batchtopk", 3)
+    assert "batchtopk_k" not in loaded.metadata
+    # What another program makes of it counts: thresholds that differ, or no k that is one.
+    change(tmp_path, metadata=config_of(tmp_path)["metadata"] | {"batchtopk_k": "3"})
+    assert files.load(tmp_path).selection.kind == "jumprelu"
+    files.save(dictionary, tmp_path)
+    change(tmp_path, {"threshold": torch.linspace(0.1, 1, 10)})
+    assert files.load(tmp_path).selection.kind == "jumprelu"
+
+
 def test_prefixes_are_kept_as_saelens_names_them(tmp_path, config_of, named):
     files.save(named("matryoshka"), tmp_path)
     about = config_of(tmp_path)["metadata"]

@@ -45,7 +45,7 @@ def test_what_it_lacks_is_refused_with_a_reason(ours):
         ("centred transcoder", "SAELens' transcoders never subtract b_dec from what they read"),
         (
             "topk transcoder",
-            "selected by topk, which SAELens has for no transcoder; it has relu, jumprelu",
+            "selected by topk, which SAELens has for no transcoder; it has relu",
         ),
         (
             "constant",

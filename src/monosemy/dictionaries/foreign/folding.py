@@ -3,13 +3,13 @@
 Each fold leaves every code and every reconstruction what they were, in real numbers; in floating
 point they differ by rounding, which is measured. With ``l_i = |W_dec[i]|``:
 
-============================  ======================================================================
+=============================  =====================================================================
 constant factors ``c``, ``o``  ``W_enc c``, ``W_dec / o``, ``b_dec / o``, ``W_skip c / o``
 decoder lengths, rescaled      ``l W_enc``, ``l b_enc``, ``W_dec / l``
 decoder lengths, selected      ``threshold / l``, where latents are not compared with each other
 `b_dec` subtracted, or not     ``b_enc - W_enc b_dec``, or ``b_enc + W_enc b_dec``
 BatchTopK after training       JumpReLU, its threshold for every latent
-============================  ======================================================================
+=============================  =====================================================================
 
 What has no exact equal (a norm of each token, pruning, a refining step) is left as it is.
 """

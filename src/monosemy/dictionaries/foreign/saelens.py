@@ -21,10 +21,21 @@ import torch
 from safetensors.torch import save as format_safetensors
 
 from monosemy.dictionaries.base import Dictionary
-from monosemy.dictionaries.foreign import own_reading, own_writing, parts, saelens_writing
+from monosemy.dictionaries.foreign import (
+    own_reading,
+    own_writing,
+    parts,
+    saelens_writing,
+    trained_k,
+)
 from monosemy.dictionaries.foreign.format import Collection, Format
 from monosemy.dictionaries.foreign.reading import read_safetensors, tensor_reasons
-from monosemy.dictionaries.foreign.saelens_reading import WIDTHS, Config, Tensors, short
+from monosemy.dictionaries.foreign.saelens_reading import (
+    WIDTHS,
+    Config,
+    Tensors,
+    short,
+)
 from monosemy.foundation import storage
 from monosemy.foundation.errors import UserError, refuse
 
@@ -77,6 +88,7 @@ def from_parts(config: Config, tensors: Tensors, folder: Path) -> Dictionary:
     tensors = _positive_threshold(tensors)
     refuse(_reasons(config, tensors), f"the dictionary in {folder}")
     dictionary = own_reading.build(config, _widest(config, tensors))
+    trained_k.recall(dictionary, config)
     dictionary.metadata = _metadata(config)
     return dictionary.eval()
 
@@ -165,7 +177,7 @@ def _reasons(config: Config, tensors: Tensors) -> list[str]:
 
 def _metadata(config: Config) -> dict[str, Any]:
     """Where it comes from; a rule of reshaping, and settings of training, are kept with it."""
-    about = dict(config.get("metadata") or {})
+    about = {k: v for k, v in (config.get("metadata") or {}).items() if k != trained_k.KEY}
     reshape = config.get("reshape_activations", "none")
     if reshape != _reshape({k: v for k, v in about.items() if k != "reshape_activations"}):
         about["reshape_activations"] = reshape
@@ -218,6 +230,7 @@ def _about(dictionary: Dictionary, architecture: str) -> dict[str, Any]:
         # What was loaded as JumpReLU may have been trained as something else.
         "training_architecture": _trained_as(dictionary, architecture),
         VERSION: WRITTEN_VERSION,
+        **trained_k.kept(dictionary),
         **kept,
         "monosemy_version": metadata.version("monosemy"),
     }
