@@ -76,7 +76,9 @@ def test_every_verb_and_every_key_has_its_place(generate: ModuleType) -> None:
 def test_every_field_of_a_recipe_has_a_sentence(generate: ModuleType) -> None:
     sentences = generate.field_sentences(DictionaryRecipe)
     assert sentences.keys() == {field.name for field in fields(DictionaryRecipe)}
-    assert sentences["latents"] == "Size of the dictionary."
+    assert sentences["latents"] == (
+        "Size of the dictionary; of each layer, for a cross-layer transcoder."
+    )
 
 
 @dataclass

@@ -23,16 +23,14 @@ def residual() -> DictionaryRecipe:
 
 
 def jumprelu() -> DictionaryRecipe:
-    """A threshold a latent, learned by straight-through gradients under an L0 penalty."""
-    return DictionaryRecipe(
-        selection="jumprelu", objective=ObjectiveConfig(l0=0.003, warmup=400, aux=0.0)
-    )
+    """A threshold a latent, learned by straight-through gradients, steered to an L0 of 16."""
+    return DictionaryRecipe(selection="jumprelu", objective=ObjectiveConfig(target_l0=16))
 
 
 def gated() -> DictionaryRecipe:
-    """A gate for which latents are active, magnitudes for how much, an L1 penalty on the gate."""
+    """A gate for which latents are active, magnitudes for how much, steered to an L0 of 16."""
     return DictionaryRecipe(
-        encoder="gated", selection="relu", objective=ObjectiveConfig(l1=0.12, warmup=400, aux=0.0)
+        encoder="gated", selection="relu", objective=ObjectiveConfig(target_l0=16)
     )
 
 
@@ -43,10 +41,8 @@ def matryoshka() -> DictionaryRecipe:
 
 
 def relu() -> DictionaryRecipe:
-    """The ReLU dictionary of "Towards Monosemanticity": an L1 penalty instead of a k."""
-    return DictionaryRecipe(
-        selection="relu", objective=ObjectiveConfig(l1=0.12, warmup=200, aux=0.0)
-    )
+    """The ReLU dictionary of "Towards Monosemanticity": L1, steered to an L0 of 16."""
+    return DictionaryRecipe(selection="relu", objective=ObjectiveConfig(target_l0=16))
 
 
 def lista() -> DictionaryRecipe:

@@ -97,7 +97,7 @@ def reasons(
         f"dtype = {dtype}; gradients through the model want float32": dtype != "float32",
         f"context = {context}; a window of one token has no next one": context < 2,
         "prefixes are learned from the error at the site, which has no weight; set reconstruction "
-        "above 0, or leave prefixes out": bool(objective.prefixes) and not config.reconstruction,
+        "above 0, or leave prefixes out": objective.nested and not config.reconstruction,
     }
     return [reason for reason, holds in wrong.items() if holds]
 
