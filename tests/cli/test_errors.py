@@ -8,7 +8,7 @@ import pytest
 from monosemy.data.text import split_of
 from monosemy.foundation.errors import Interrupted
 
-VERBS = "demo, sites, specimen, capture, train, evaluate, doctor"
+VERBS = "demo, sites, specimen, capture, train, sweep, evaluate, inspect, convert, doctor"
 KNOWN = (
     "built in: demo, residual, relu, jumprelu, gated, matryoshka, lista, matching_pursuit, "
     "transcoder, skip_transcoder, crosscoder, cross_layer; or FILE.toml, or FILE.py:FUNCTION"

@@ -144,8 +144,8 @@ def _print_plan(recipe: Any, as_json: bool) -> None:
         f"model       {', '.join(recipe.models)}, {made['site']['name']} "
         f"({made['site']['width']:,} wide)\n"
         f"text        {recipe.shards or recipe.text}: {made['tokens']:,} activations\n"
-        f"dictionary  {recipe.latents:,} latents, {recipe.structure}, {recipe.selection}"
-        + (f", k = {recipe.k}" if recipe.selection != "relu" else "")
+        f"dictionary  {recipe.latents:,} latents, {recipe.architecture}"
+        + (f", k = {recipe.k}" if recipe.selection in ("topk", "batchtopk") else "")
         + f"; {made['parameters']:,} parameters\n"
         f"steps       {made['steps']:,} of {recipe.batch:,} activations\n"
         f"memory      about {memory['total']:,} MiB ({parts})\n"

@@ -112,13 +112,13 @@ class Column:
     label: str
     meaning: str
     contest: bool = True
-    """Whether its numbers compare with the dictionary's: same model, equal L0."""
+    """Whether its numbers compare with the dictionary's: same model, equal L0 (or no latent)."""
 
 
 COLUMNS = (
     Column("dictionary", "dictionary", "the dictionary this report is about"),
     Column("linear", "affine map",
-           "the best affine map of what the transcoder reads: no latent is active", contest=False),
+           "the best affine map of what the transcoder reads: no latent is active"),
     Column("neurons", "neurons",
            "the site's own axes: for each token, the same number of largest neurons"),
     Column("pca", "PCA", "principal components: for each token, the same number of largest"),

@@ -126,7 +126,7 @@ def _can(collection, name):
     return not formats.refusals(collection, formats.find(name))
 
 
-@pytest.mark.parametrize(("one", "other"), permutations(WRITTEN, 2))
+@pytest.mark.parametrize(("one", "other"), list(permutations(WRITTEN, 2)))
 def test_what_both_can_express_comes_through_both(one, other, tmp_path):
     able = [kind for kind in KINDS if all(_can(_collection(kind), name) for name in (one, other))]
     assert bool(able) == ((one, other) not in NOTHING_IN_COMMON)
