@@ -13,6 +13,7 @@ one architecture are trained together, by `monosemy sweep`'s own road; end-to-en
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import statistics
 import sys
@@ -29,6 +30,7 @@ from monosemy.cli.progress import choose
 from monosemy.dictionaries import baselines, files
 from monosemy.dictionaries.base import Dictionary
 from monosemy.dictionaries.pruned import PrunedDictionary
+from monosemy.dictionaries.selection import SignedTopK
 from monosemy.evaluation.measure import measure
 from monosemy.foundation.progress import SILENT, Progress
 from monosemy.foundation.storage import read_json, write_bytes, write_json, write_text
@@ -195,11 +197,13 @@ def prune(dictionaries: Mapping[str, Dictionary], rows: torch.Tensor) -> dict[st
 def baselines_at(rows: torch.Tensor) -> dict[str, Dictionary]:
     """By ``name: L0``; none of them has a seed that matters, but the random one."""
     draw = torch.Generator().manual_seed(0)
-    found = {}
+    found: dict[str, Dictionary] = {}
+    ica = baselines.independent_components(rows, L0[0], draw)
     for l0 in L0:
         found[f"neurons: {l0}"] = baselines.neurons(rows.shape[1], l0)
         found[f"PCA: {l0}"] = baselines.principal_components(rows, l0)
-        found[f"ICA: {l0}"] = baselines.independent_components(rows, l0, draw)
+        found[f"ICA: {l0}"] = copy.deepcopy(ica)
+        found[f"ICA: {l0}"].selection = SignedTopK(l0)
         found[f"random: {l0}"] = baselines.random_directions(rows, LATENTS, l0, draw)
     return {name: one.eval() for name, one in found.items()}
 

@@ -11,7 +11,8 @@ from monosemy.foundation.errors import Interrupted
 VERBS = "demo, sites, specimen, capture, train, sweep, evaluate, inspect, convert, doctor"
 KNOWN = (
     "built in: demo, residual, relu, jumprelu, gated, matryoshka, lista, matching_pursuit, "
-    "transcoder, skip_transcoder, crosscoder, cross_layer; or FILE.toml, or FILE.py:FUNCTION"
+    "transcoder, skip_transcoder, crosscoder, cross_layer, end_to_end; "
+    "or FILE.toml, or FILE.py:FUNCTION"
 )
 
 

@@ -238,6 +238,6 @@ def test_an_unknown_recipe_is_refused_with_those_that_are():
     assert str(caught.value) == (
         "unknown recipe 'dmeo'; built in: demo, residual, relu, jumprelu, gated, matryoshka, lista, "
         "matching_pursuit, "
-        "transcoder, skip_transcoder, crosscoder, cross_layer; "
+        "transcoder, skip_transcoder, crosscoder, cross_layer, end_to_end; "
         "or FILE.toml, or FILE.py:FUNCTION; did you mean 'demo'?"
     )

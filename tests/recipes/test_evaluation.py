@@ -155,3 +155,13 @@ def test_a_run_that_has_not_finished_is_refused(run):
 def test_a_number_of_tokens_below_one_is_refused(run, tokens):
     with pytest.raises(UserError, match=f"tokens (is|=) {tokens}"):
         evaluate(run, tokens=tokens)
+
+
+def test_a_pruned_dictionary_is_measured_with_fewer_active_latents(recipe, tmp_path):
+    train_dictionary(recipe, tmp_path / "run")
+    whole = evaluate(tmp_path / "run", 300, random_model=False)
+    pruned = evaluate(tmp_path / "run", 300, random_model=False, prune=0.5, ica=True)
+    l0 = [one.measured.estimates["l0"].value for one in (whole, pruned)]
+    assert l0[1] < l0[0]
+    assert "ica" in pruned.controls
+    assert "ica" not in whole.controls

@@ -11,6 +11,7 @@ from monosemy.recipes.dictionary import begin, train_dictionary
 from monosemy.recipes.memory import Reading
 from monosemy.recipes.plan import _time_step, _time_text, plan
 from monosemy.recipes.setting import Widths, load_places, open_setting
+from monosemy.training.end_to_end import EndToEndConfig
 from monosemy.training.start import look
 
 NEURONS = (32,)
@@ -86,6 +87,12 @@ def test_steps_are_timed_at_both_ends_where_k_falls(recipe, monkeypatch):
     assert seen == [8, 4]
     assert _time_step(recipe, READING) == 1.0
     assert seen == [8, 4, 4]
+
+
+def test_end_to_end_the_model_runs_four_times(recipe, monkeypatch):
+    monkeypatch.setattr("monosemy.recipes.plan._time_pass", lambda *_: 0.25)
+    asked = replace(recipe, end_to_end=EndToEndConfig(loss="kl"))
+    assert plan(asked)["seconds"]["reading"] == 4 * 0.25 * 512
 
 
 def test_text_is_timed_on_a_part_of_it(recipe, monkeypatch):

@@ -10,7 +10,7 @@ from monosemy.tensors.compute import Compute
 
 
 def controls_at(
-    rows: Activations, l0: float, latents: int, compute: Compute
+    rows: Activations, l0: float, latents: int, compute: Compute, ica: bool = False
 ) -> dict[str, Dictionary]:
     """Neurons, principal components and random directions at equal L0.
 
@@ -21,6 +21,7 @@ def controls_at(
         least one, and no more than it has.
     latents : size of the random dictionary: that of the dictionary to be compared with.
     compute : device, and the seed of the random directions.
+    ica : independent components too, which take minutes where the others take a moment.
 
     Errors
     ------
@@ -40,4 +41,7 @@ def controls_at(
         "pca": baselines.principal_components(rows, k),
         "random": random,
     }
+    if ica:
+        draw = compute.generator("independent components")
+        controls["ica"] = baselines.independent_components(rows, k, draw)
     return {name: control.to(compute.device).eval() for name, control in controls.items()}

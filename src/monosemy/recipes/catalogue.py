@@ -9,7 +9,9 @@ from pathlib import Path
 from monosemy.foundation.errors import UserError, nearest
 from monosemy.recipes import config
 from monosemy.recipes.recipe import DictionaryRecipe
+from monosemy.training.end_to_end import EndToEndConfig
 from monosemy.training.objectives import ObjectiveConfig
+from monosemy.training.optim import OptimConfig
 
 
 def demo() -> DictionaryRecipe:
@@ -81,6 +83,14 @@ def cross_layer() -> DictionaryRecipe:
     )  # fmt: skip
 
 
+def end_to_end() -> DictionaryRecipe:
+    """TopK latents learned from what the model predicts with the reconstruction in it (KL)."""
+    return DictionaryRecipe(
+        selection="topk", tokens=200_000, latents=2048,
+        end_to_end=EndToEndConfig(loss="kl"), optim=OptimConfig(learning_rate=5e-4),
+    )  # fmt: skip
+
+
 RECIPES: dict[str, Callable[[], DictionaryRecipe]] = {
     "demo": demo,
     "residual": residual,
@@ -94,6 +104,7 @@ RECIPES: dict[str, Callable[[], DictionaryRecipe]] = {
     "skip_transcoder": skip_transcoder,
     "crosscoder": crosscoder,
     "cross_layer": cross_layer,
+    "end_to_end": end_to_end,
 }
 
 

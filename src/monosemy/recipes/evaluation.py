@@ -13,6 +13,7 @@ import torch
 from monosemy.dictionaries import files
 from monosemy.dictionaries.affine import affine_map
 from monosemy.dictionaries.base import Dictionary
+from monosemy.dictionaries.pruned import PrunedDictionary
 from monosemy.evaluation.controls import controls_at
 from monosemy.evaluation.measure import Measurement, measure
 from monosemy.foundation.errors import UserError
@@ -71,15 +72,23 @@ def evaluate(
     tokens: int = HELDOUT_TOKENS,
     random_model: bool = True,
     progress: Progress = SILENT,
+    prune: float | None = None,
+    ica: bool = False,
 ) -> Evaluation:
     """Measure the finished run in `run` on `tokens` held-out tokens, beside its controls.
 
     The re-initialised model gets a dictionary of its own by the same recipe, kept under
     ``run/controls/random_model`` so that it is trained once.
 
+    Parameters
+    ----------
+    prune : measure the dictionary under leave-one-out pruning with this threshold; see `pruned`.
+    ica : independent components among the controls, which take minutes to fit.
+
     Errors
     ------
-    `UserError` where the folder holds no run, or one that has not finished.
+    `UserError` where the folder holds no run, or one that has not finished, and for a dictionary
+    that cannot be pruned.
     """
     run = Path(run)
     recipe = read_run(run)
@@ -89,7 +98,9 @@ def evaluate(
             f"Go on with it: monosemy train --resume {run}"
         )
     dictionary = files.load(run / "dictionary").to(recipe.device)
-    evaluation = evaluate_dictionary(dictionary, recipe, tokens, progress)
+    if prune is not None:
+        dictionary = PrunedDictionary(dictionary, prune).eval()
+    evaluation = evaluate_dictionary(dictionary, recipe, tokens, progress, ica)
     if random_model:
         folder = run / "controls" / "random_model"
         control = _random_model(recipe, evaluation.heldout, folder, progress)
@@ -99,7 +110,7 @@ def evaluate(
 
 def evaluate_dictionary(
     dictionary: Dictionary, recipe: DictionaryRecipe, tokens: int = HELDOUT_TOKENS,
-    progress: Progress = SILENT,
+    progress: Progress = SILENT, ica: bool = False,
 ) -> Evaluation:  # fmt: skip
     """Measure any dictionary in the place and on the text that `recipe` names.
 
@@ -108,13 +119,13 @@ def evaluate_dictionary(
     heldout = open_setting(recipe, "heldout", tokens, progress)
     dictionary.check_width(sum(heldout.places.widths[0]), f"site {recipe.site}")
     rows = training_rows(recipe, heldout, progress)
-    controls = _controls(recipe, dictionary, heldout, rows)
+    controls = _controls(recipe, dictionary, heldout, rows, ica)
     measured = _measure(heldout, {"dictionary": dictionary, **controls}, rows, recipe, progress)
     return Evaluation(recipe, dictionary, heldout, measured.pop("dictionary"), measured)
 
 
 def _controls(
-    recipe: DictionaryRecipe, dictionary: Dictionary, heldout: Setting, rows: Activations
+    recipe: DictionaryRecipe, dictionary: Dictionary, heldout: Setting, rows: Activations, ica: bool
 ) -> dict[str, Dictionary]:
     """Fitted on training activations; for a transcoder, the best affine map of what it reads.
 
@@ -124,7 +135,7 @@ def _controls(
     x, y = dictionary.split(rows)
     if not dictionary.autoencodes:
         return {"linear": affine_map(x, y)}
-    return controls_at(x, _l0(dictionary, heldout), dictionary.latents, recipe.compute)
+    return controls_at(x, _l0(dictionary, heldout), dictionary.latents, recipe.compute, ica)
 
 
 @torch.no_grad()

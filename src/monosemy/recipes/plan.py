@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,12 +21,15 @@ from monosemy.recipes.dictionary import begin, look_at
 from monosemy.recipes.memory import MIB, Reading, estimate, keep_within
 from monosemy.recipes.recipe import DictionaryRecipe, check
 from monosemy.recipes.setting import START_ROWS, Widths, load_places, open_source, reading_of
+from monosemy.tensors.axes import Int, Tensor
 from monosemy.training.loop import advance_program
 from monosemy.training.objectives import LearnDictionary
 from monosemy.training.optim import Optimiser
 
 # Characters that are tokenised for the time of it.
 _TRIED = 1 << 17
+# End to end the model runs clean and spliced, and backward, which takes as long as two passes.
+_PASSES = 4
 
 
 def plan(recipe: DictionaryRecipe) -> dict[str, Any]:
@@ -72,11 +76,11 @@ def _look(recipe: DictionaryRecipe) -> tuple[Reading, dict[str, float]]:
     places, corpus = load_places(recipe), open_corpus(recipe.text, "train")
     reading = reading_of(places, corpus, recipe.tokens)
     keep_within(recipe, reading)
-    seconds = {
-        "text": _time_text(recipe, places.loaded, corpus),
-        "reading": sum(_time_reading(recipe, one, places.columns) for one in places.models),
-    }
-    return reading, seconds
+    if recipe.end_to_end.wanted:
+        each = _PASSES * _time_pass(recipe, places.loaded)
+    else:
+        each = sum(_time_reading(recipe, one, places.columns) for one in places.models)
+    return reading, {"text": _time_text(recipe, places.loaded, corpus), "reading": each}
 
 
 def _time_text(recipe: DictionaryRecipe, loaded: LoadedModel, corpus: Corpus) -> float:
@@ -120,11 +124,23 @@ def _share_of_falling(recipe: DictionaryRecipe, program: LearnDictionary) -> flo
 
 def _time_reading(recipe: DictionaryRecipe, loaded: LoadedModel, sites: Sequence[Site]) -> float:
     """Seconds a token."""
+    ids = _some_ids(recipe, loaded)
+    return _median_seconds(lambda: tap.read(loaded.model, list(sites), ids)) / ids.numel()
+
+
+@torch.no_grad()
+def _time_pass(recipe: DictionaryRecipe, loaded: LoadedModel) -> float:
+    """Seconds a token, of a whole pass with logits."""
+    ids = _some_ids(recipe, loaded)
+    run = partial(loaded.model, input_ids=ids, use_cache=False)
+    return _median_seconds(run) / ids.numel()
+
+
+def _some_ids(recipe: DictionaryRecipe, loaded: LoadedModel) -> Int[Tensor, "context position"]:
     length = min(recipe.context, loaded.context)
     draw = recipe.compute.generator("plan")
     shape = (contexts_at_once(length, loaded.device), length)
-    ids = torch.randint(0, loaded.vocabulary, shape, generator=draw).to(recipe.device)
-    return _median_seconds(lambda: tap.read(loaded.model, list(sites), ids)) / ids.numel()
+    return torch.randint(0, loaded.vocabulary, shape, generator=draw).to(recipe.device)
 
 
 def _median_seconds(work: Callable[[], Any], rounds: int = 3) -> float:

@@ -122,6 +122,7 @@ COLUMNS = (
     Column("neurons", "neurons",
            "the site's own axes: for each token, the same number of largest neurons"),
     Column("pca", "PCA", "principal components: for each token, the same number of largest"),
+    Column("ica", "ICA", "independent components: for each token, the same number of largest"),
     Column("random", "random", "random directions, the best matching ones, scaled to fit"),
     Column("random_model", "random model",
            "the same method trained on the same architecture with random weights: what a "
