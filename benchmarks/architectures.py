@@ -92,7 +92,10 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "end to end (KL)": (
         K, TOPK | {"end_to_end.loss": "kl", "optim.learning_rate": 5e-4, "context": 128},
     ),
-    "matching pursuit": (K, TOPK | {"encoder": "matching_pursuit"}),
+    # A step costs as many encoder products as latents are chosen.
+    "matching pursuit, a quarter of the tokens": (
+        K, TOPK | {"encoder": "matching_pursuit", "tokens": TOKENS // 4},
+    ),
 }  # fmt: skip
 PRUNED = "BatchTopK, pruned"
 COLUMNS = {
@@ -115,7 +118,8 @@ def recipe_of(name: str, l0: int, seed: int) -> DictionaryRecipe:
 
 def _begun(name: str, l0: int) -> dict[str, Any]:
     """The k to begin with, where there is one; every round of a pursuit costs an encoder's product."""
-    falls = ARCHITECTURES[name][0] == K and name != "matching pursuit"
+    key, changes = ARCHITECTURES[name]
+    falls = key == K and changes.get("encoder") != "matching_pursuit"
     return {"objective.k_start": 4 * l0 if falls else None}
 
 

@@ -70,3 +70,19 @@ def test_parameters_are_counted(rows, selection, changes, reads, writes):
     start = look(rows) if reads == writes else look(rows, parts=reads + writes, read=6)
     made = build(recipe, rows, start, reads, writes)
     assert sum(p.numel() for p in made.parameters()) == parameters(recipe, reads, writes)
+
+
+@pytest.mark.parametrize("structure", ["transcoder", "cross_layer"])
+def test_what_is_written_at_first_is_neither_too_long_nor_too_short(rows, structure):
+    """Longer, every gradient would push activations below zero, where they learn no more."""
+    parts, read = ((2, 2, 2, 2), 4) if structure == "cross_layer" else ((6, 4), 6)
+    columns = rows[:, : sum(parts)]
+    start = look(columns, parts=parts, read=read)
+    half = len(parts) // 2
+    made = build(replace(RECIPE, structure=structure), columns, start, parts[:half], parts[half:])
+    x, y = start.centred(columns).split((read, sum(parts) - read), 1)
+    made.selection.k = 24  # as many as the first step has: k_start, or all there are
+    with torch.no_grad():
+        written = made(x) - made.b_dec.flatten()
+    along = float((y * written).sum() / written.square().sum())
+    assert 0.6 < along < 1.7

@@ -13,7 +13,7 @@ from monosemy.dictionaries.crosscoders import Crosscoder
 from monosemy.dictionaries.flat import FlatDictionary, random_unit_rows
 from monosemy.dictionaries.gated import GatedDictionary
 from monosemy.dictionaries.refined import MatchingPursuit, RefinedDictionary
-from monosemy.dictionaries.selection import Selection, build_selection
+from monosemy.dictionaries.selection import Selection, TopK, build_selection
 from monosemy.dictionaries.transcoders import Transcoder
 from monosemy.recipes.recipe import (
     CROSS_LAYER,
@@ -24,12 +24,16 @@ from monosemy.recipes.recipe import (
     TRANSCODERS,
     DictionaryRecipe,
 )
+from monosemy.tensors import kernels
 from monosemy.tensors.axes import Activations, Float, Tensor, Written
+from monosemy.tensors.kernels import PreActivations
 from monosemy.training.start import Start, sample_directions
 
 # How far what a transcoder's latents write at first is turned out of what they would write on
 # average, so that no two begin alike.
 _NOISE = 0.1
+# Rows that lengths are fitted on.
+_FITTED = 4096
 
 
 def build(
@@ -61,7 +65,8 @@ def build(
         y, offset = centred[:, sum(reads) :], start.offset[sum(reads) :]
         W_dec, nothing = _written(directions, x, y, draw), torch.zeros(recipe.latents)
         skip = torch.zeros(sum(writes), sum(reads)) if "skip" in recipe.structure else None
-        return Transcoder(directions, nothing, W_dec, offset, selection, skip)
+        begun = directions * _fitting(recipe, directions, W_dec, x, y)
+        return Transcoder(begun, nothing, W_dec, offset, selection, skip)
     if recipe.structure == CROSSCODER:
         nothing = torch.zeros(recipe.latents)
         encoder = directions.clone(), nothing
@@ -104,7 +109,9 @@ def _cross_layer(
     for layer in range(layers):
         seen = x[:, layer * width : (layer + 1) * width]
         encoders.append(_directions(recipe, seen, draw))
-        later = _written(encoders[-1], seen, y[:, layer * width :], draw)
+        outputs = y[:, layer * width :]
+        later = _written(encoders[-1], seen, outputs, draw)
+        encoders[-1] *= _fitting(recipe, encoders[-1], later, seen, outputs) / layers
         decoders.append(later.unflatten(1, (layers - layer, width)))
     biases = [torch.zeros(recipe.latents) for _ in range(layers)]
     offsets = start.offset[sum(reads) :].unflatten(0, (layers, width))
@@ -130,3 +137,20 @@ def _written(
     noise = random_unit_rows(len(W_enc), y.shape[1], draw)
     average = nn.functional.normalize(W_enc @ (x.T @ y), dim=1)
     return nn.functional.normalize(average + _NOISE * noise, dim=1)
+
+
+@torch.no_grad()
+def _fitting(
+    recipe: DictionaryRecipe, W_enc: Float[Tensor, "latent width"],
+    W_dec: Float[Tensor, "latent written"], x: Activations, y: Written,
+) -> float:  # fmt: skip
+    """``<y, ŷ> / |ŷ|²``: how long the encoder's rows should be, so that all latents do not overshoot.
+
+    Overshooting, every gradient pushes activations down, below zero, where they learn no more.
+    """
+    sample = slice(None, None, -(-len(x) // _FITTED))
+    k = min(max(recipe.k, recipe.objective.k_start or 0), recipe.latents)
+    nothing = torch.zeros_like(W_enc[:, 0])
+    code = TopK(k).support(PreActivations(x[sample], W_enc, nothing))
+    guess = kernels.decode(code, W_dec, torch.zeros_like(W_dec[0]))
+    return float((y[sample] * guess).sum() / guess.square().sum().clamp_min(1e-12))
