@@ -38,6 +38,11 @@ CASES: dict[str, tuple[str | None, dict]] = {
         {"site": "blocks.3.hook_normalized_resid_post", "latents": 3072, "k": 32, "batch": 2048,
          "context": 128, "block": 32_768},
     ),
+    "minilm-l6, last block": (
+        "models/minilm-l6",
+        {"site": "blocks.5.hook_normalized_resid_post", "latents": 3072, "k": 32, "batch": 2048,
+         "context": 128, "block": 32_768},
+    ),
 }  # fmt: skip
 
 
@@ -117,7 +122,7 @@ def row(name: str, one: list[dict], six: list[dict]) -> dict:
 def line(found: dict) -> str:
     step = found["one_shares"].get("step", 0)
     return (
-        f"{found['name']:<14}{found['latents']:>9,}{found['batch']:>8,}{found['tokens']:>11,}"
+        f"{found['name']:<24}{found['latents']:>9,}{found['batch']:>8,}{found['tokens']:>11,}"
         f"{found['one_seconds']:>9.1f}{found['six_seconds']:>9.1f}{found['ratio']:>9.2f}{step:>12.0%}"
     )
 
@@ -149,7 +154,7 @@ def main() -> None:
         return
     options = arguments()
     rows = measure(options)
-    head = f"{'model':<14}{'latents':>9}{'batch':>8}{'tokens':>11}{'one s':>9}{'six s':>9}"
+    head = f"{'model':<24}{'latents':>9}{'batch':>8}{'tokens':>11}{'one s':>9}{'six s':>9}"
     print("\n".join([f"{head}{'six/one':>9}{'step of one':>12}", *map(line, rows)]))
     if options.json:
         command = [Path(sys.argv[0]).name, *sys.argv[1:]]
