@@ -73,7 +73,7 @@ def convert(
     found, collection = formats.identify(source, given, part)
     folded = _expressible(collection, form, fold)
     collection = form.renamed(folded.collection) if form.renamed else folded.collection
-    with _workplace(target) as folder:
+    with _temporary_folder(target) as folder:
         with _at(target, folder):
             formats.write(collection, folder, form.name)
             _check_written(collection, folder, form)
@@ -117,7 +117,7 @@ def _check_free(target: str) -> None:
 
 
 @contextmanager
-def _workplace(target: str) -> Iterator[Path]:
+def _temporary_folder(target: str) -> Iterator[Path]:
     """A new folder on the same disk as `target`, under the same names: some forms read them."""
     sent = hub.is_address(target)
     path = _named(target)
