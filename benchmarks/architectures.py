@@ -17,7 +17,6 @@ import copy
 import json
 import statistics
 import sys
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -128,9 +127,7 @@ def train(name: str, out: Path, progress: Progress) -> dict[str, Dictionary]:
     folder = out / name.replace(", ", "-").replace(" ", "-")
     places = {f"{l0}-{seed}": (l0, seed) for l0 in L0 for seed in SEEDS}
     if not all((folder / place / "dictionary" / "cfg.json").exists() for place in places):
-        began = time.perf_counter()
         _train(name, folder, places, progress)
-        write_json(folder / "seconds.json", time.perf_counter() - began)
     return {place: files.load(folder / place / "dictionary") for place in places}
 
 
@@ -224,7 +221,7 @@ def entry(name: str, l0: int, seed: int | None, metrics: dict[str, Any]) -> dict
 
 def run(out: Path, progress: Progress, only: list[str]) -> dict[str, Any]:
     """Train and measure everything."""
-    entries, seconds = [], {}
+    entries = []
     for name in ARCHITECTURES:
         if only and name not in only:
             continue
@@ -241,8 +238,6 @@ def run(out: Path, progress: Progress, only: list[str]) -> dict[str, Any]:
             for place, metrics in read_json(saved, "measurements").items():
                 l0, seed = map(int, place.split("-"))
                 entries.append(entry(group, l0, seed, metrics))
-        folder = out / name.replace(", ", "-").replace(" ", "-")
-        seconds[name] = read_json(folder / "seconds.json", "the time it took")
     if not only:
         recipe = recipe_of("TopK", L0[0], 0)
         found = measured(recipe, baselines_at(_opened(recipe, progress)[1][:SAMPLE]), progress)
@@ -254,7 +249,6 @@ def run(out: Path, progress: Progress, only: list[str]) -> dict[str, Any]:
         "command": "python benchmarks/architectures.py --out runs/architectures",
         "settings": {"tokens": TOKENS, "heldout": HELDOUT, "latents": LATENTS, "batch": BATCH},
         "recipes": {name: asdict(recipe_of(name, L0[0], 0)) for name in ARCHITECTURES},
-        "seconds_of_nine": seconds,
         "varied": ["architecture", "k", "seed"],
         "dictionaries": entries,
     }

@@ -12,12 +12,13 @@ from monosemy.data.capture import capture
 from monosemy.dictionaries import files
 from monosemy.evaluation.measure import SEVERAL_MODELS
 from monosemy.foundation.errors import Interrupted, UserError
-from monosemy.recipes import sweeping
+from monosemy.recipes import sweep_places, sweeping
 from monosemy.recipes.dictionary import read_run, train_dictionary
 from monosemy.recipes.evaluation import evaluate
 from monosemy.recipes.setting import open_setting
 from monosemy.recipes.sweep import make_sweep
-from monosemy.recipes.sweeping import plan_sweep, run_sweep, train_sweep
+from monosemy.recipes.sweep_places import plan_sweep
+from monosemy.recipes.sweeping import run_sweep, train_sweep
 from monosemy.training import loop
 from monosemy.training.journal import read_metrics
 
@@ -134,9 +135,9 @@ def places(recipe):
 
 def test_one_pass_reads_all_sites_and_each_gets_its_own(places, tmp_path, monkeypatch):
     opened = []
-    real = sweeping.open_setting
+    real = sweep_places.open_setting
     monkeypatch.setattr(
-        sweeping, "open_setting", lambda *a, **k: opened.append(a[0].site) or real(*a, **k)
+        sweep_places, "open_setting", lambda *a, **k: opened.append(a[0].site) or real(*a, **k)
     )
     found = train_sweep(places, tmp_path / "sweep")
     assert len(opened) == 1
@@ -191,7 +192,9 @@ def test_between_models_nothing_is_spliced(recipe, model_folder, tmp_path):
 
 
 def test_places_that_do_not_do_are_refused_before_text_is_packed(recipe, tmp_path, monkeypatch):
-    monkeypatch.setattr(sweeping, "open_setting", lambda *a, **k: pytest.fail("text was packed"))
+    monkeypatch.setattr(
+        sweep_places, "open_setting", lambda *a, **k: pytest.fail("text was packed")
+    )
     same_place = {"site": BEFORE, "target": BEFORE, "structure": "transcoder"}
     variants = [
         *STRUCTURES,
@@ -244,7 +247,9 @@ def test_the_plan_adds_up(recipe):
 
 
 def test_too_much_memory_is_refused_before_text_is_packed(recipe, tmp_path, monkeypatch):
-    monkeypatch.setattr(sweeping, "open_setting", lambda *a, **k: pytest.fail("text was packed"))
+    monkeypatch.setattr(
+        sweep_places, "open_setting", lambda *a, **k: pytest.fail("text was packed")
+    )
     sweep = make_sweep(replace(recipe, memory=200), {"latents": [4096, 65_536]})
     with pytest.raises(UserError) as caught:
         train_sweep(sweep, tmp_path)

@@ -15,13 +15,7 @@ from monosemy.cli.options import (
     quiet_libraries,
     quiet_option,
 )
-from monosemy.cli.train import SHORTCUTS
-
-
-def _shortcuts(function: Any) -> Any:
-    for name, text in reversed(SHORTCUTS.items()):
-        function = click.option(f"--{name}", name, help=text)(function)
-    return function
+from monosemy.cli.train import shortcuts
 
 
 @click.command("sweep", context_settings=CONTEXT_SETTINGS)
@@ -34,7 +28,7 @@ def _shortcuts(function: Any) -> Any:
 )
 @click.option("--heldout", type=int, default=150_000, show_default=True, help="Held-out tokens.")
 @click.option("--dry-run", is_flag=True, help="Print names, sizes and memory; train nothing.")
-@_shortcuts
+@shortcuts
 @json_option
 @quiet_option
 def command(
@@ -46,7 +40,7 @@ def command(
     dry_run: bool,
     as_json: bool,
     quiet: bool,
-    **shortcuts: str | None,
+    **flags: str | None,
 ) -> None:
     """Learn several dictionaries from one stream by RECIPE, and measure them side by side.
 
@@ -65,8 +59,8 @@ def command(
     quiet_libraries()
     from monosemy.recipes.sweep import find_sweep, parse_over
 
-    flags = {name: value for name, value in shortcuts.items() if value is not None}
-    found = find_sweep(recipe, parse_over(over), {**flags, **parse_changes(changes)})
+    given = {name: value for name, value in flags.items() if value is not None}
+    found = find_sweep(recipe, parse_over(over), {**given, **parse_changes(changes)})
     if dry_run:
         _print_plan(found, as_json)
         return
@@ -95,7 +89,7 @@ def _run(sweep: Any, folder: Path, heldout: int, as_json: bool, quiet: bool) -> 
 
 
 def _print_plan(sweep: Any, as_json: bool) -> None:
-    from monosemy.recipes.sweeping import plan_sweep
+    from monosemy.recipes.sweep_places import plan_sweep
 
     made = plan_sweep(sweep)
     if as_json:

@@ -38,7 +38,8 @@ SHORTCUTS = {
 }
 
 
-def _shortcuts(function: Any) -> Any:
+def shortcuts(function: Any) -> Any:
+    """The flags of `SHORTCUTS`, in their order."""
     for name, text in reversed(SHORTCUTS.items()):
         function = click.option(f"--{name}", name, help=text)(function)
     return function
@@ -55,7 +56,7 @@ def _shortcuts(function: Any) -> Any:
     "--dry-run", is_flag=True, help="Print the plan, with memory and time; train nothing."
 )
 @click.option("--list", "list_recipes", is_flag=True, help="List recipes and every key.")
-@_shortcuts
+@shortcuts
 @json_option
 @quiet_option
 def command(
@@ -67,7 +68,7 @@ def command(
     list_recipes: bool,
     as_json: bool,
     quiet: bool,
-    **shortcuts: str | None,
+    **flags: str | None,
 ) -> None:
     """Learn a dictionary by RECIPE: a built-in name, FILE.toml, or FILE.py:FUNCTION.
 
@@ -94,8 +95,8 @@ def command(
     from monosemy.recipes.recipe import check
 
     chosen = read_run(resume) if resume else find_recipe(recipe)
-    flags = {name: value for name, value in shortcuts.items() if value is not None}
-    chosen = override(chosen, {**flags, **parse_changes(changes)})
+    given = {name: value for name, value in flags.items() if value is not None}
+    chosen = override(chosen, {**given, **parse_changes(changes)})
     check(chosen)
     if dry_run:
         _print_plan(chosen, as_json)

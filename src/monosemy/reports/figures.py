@@ -210,30 +210,33 @@ def _draw_activations(histogram: Mapping[str, Sequence[float]], figure: Figure) 
 
 # --- drawing -------------------------------------------------------------------------------------
 
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "text.parse_math": False,
-    "font.size": 10,
-    "axes.titlesize": 10,
-    "axes.titlecolor": _INK,
-    "axes.labelcolor": _MUTED,
-    "axes.edgecolor": _GRID,
-    "axes.facecolor": "none",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "grid.color": _GRID,
-    "grid.linewidth": 0.6,
-    "text.color": _INK,
-    "xtick.color": _GRID,
-    "ytick.color": _GRID,
-    "xtick.labelcolor": _MUTED,
-    "ytick.labelcolor": _INK,
-    "xtick.labelsize": 9,
-    "ytick.labelsize": 9,
-    "figure.facecolor": "none",
-}
+
+def style(ink: str, muted: str, grid: str) -> dict[Any, Any]:
+    """matplotlib's settings for a figure in three colours, on the ground of the page."""
+    return {
+        "svg.fonttype": "none",
+        "text.parse_math": False,
+        "font.size": 10,
+        "axes.titlesize": 10,
+        "axes.titlecolor": ink,
+        "axes.labelcolor": muted,
+        "axes.edgecolor": grid,
+        "axes.facecolor": "none",
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "grid.color": grid,
+        "grid.linewidth": 0.6,
+        "text.color": ink,
+        "xtick.color": grid,
+        "ytick.color": grid,
+        "xtick.labelcolor": muted,
+        "ytick.labelcolor": ink,
+        "xtick.labelsize": 9,
+        "ytick.labelsize": 9,
+        "figure.facecolor": "none",
+    }
 
 
 def _svg(name: str, title: str, size: tuple[float, float], draw: Callable[[Figure], None]) -> str:
@@ -244,7 +247,7 @@ def _svg(name: str, title: str, size: tuple[float, float], draw: Callable[[Figur
     file = io.StringIO()
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # a matplotlibrc of the user's would change the picture
-        matplotlib.rcParams.update({**_STYLE, "svg.hashsalt": name})
+        matplotlib.rcParams.update(style(_INK, _MUTED, _GRID) | {"svg.hashsalt": name})
         figure = Figure(figsize=size, layout="constrained")
         draw(figure)
         nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))

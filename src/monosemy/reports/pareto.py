@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from monosemy.reports import measures
+from monosemy.reports.figures import style
 from monosemy.reports.measures import Report
 
 if TYPE_CHECKING:  # matplotlib takes a second to import, so it is imported when a figure is drawn
@@ -149,31 +150,6 @@ def _said(value: Any) -> str:
 
 # --- drawing -------------------------------------------------------------------------------------
 
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "pareto",
-    "text.parse_math": False,
-    "font.size": 10,
-    "axes.titlesize": 10,
-    "axes.titlecolor": _INK,
-    "axes.labelcolor": _MUTED,
-    "axes.edgecolor": _GRID,
-    "axes.facecolor": "none",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "grid.color": _GRID,
-    "grid.linewidth": 0.6,
-    "text.color": _INK,
-    "xtick.color": _GRID,
-    "ytick.color": _GRID,
-    "xtick.labelcolor": _MUTED,
-    "ytick.labelcolor": _INK,
-    "xtick.labelsize": 9,
-    "ytick.labelsize": 9,
-}
-
 
 def svg(report: Report) -> str:
     """L0 against explained variance and loss recovered, as SVG without ground."""
@@ -193,7 +169,7 @@ def _draw(report: Report, **how: Any) -> bytes:
     file = io.BytesIO()
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # a matplotlibrc of the user's would change the picture
-        matplotlib.rcParams.update(_STYLE)
+        matplotlib.rcParams.update(style(_INK, _MUTED, _GRID) | {"svg.hashsalt": "pareto"})
         figure = Figure(figsize=_FIGURE, layout="constrained")
         _panels(figure, kinds(report))
         figure.savefig(file, **how)
