@@ -85,4 +85,4 @@ def test_what_is_written_at_first_is_neither_too_long_nor_too_short(rows, struct
     with torch.no_grad():
         written = made(x) - made.b_dec.flatten()
     along = float((y * written).sum() / written.square().sum())
-    assert 0.4 < along < 2.5
+    assert 0.4 < along < 2.5, "it is 0.27 and 0.18 where rows begin at length one"
