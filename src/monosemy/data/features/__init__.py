@@ -1,0 +1,1 @@
+"""Worlds whose features are known: what fires, how strongly, along which direction, and why."""
