@@ -10,6 +10,7 @@ from monosemy.dictionaries.units import Units
 from monosemy.foundation.errors import UserError
 from monosemy.tensors.codes import SparseCode
 from monosemy.tensors.kernels import PreActivations
+from monosemy.tensors.prefixes import Prefixes
 from monosemy.tensors.rows import RowGradient
 
 LAYERS, WIDTH, SIZES, TOKENS = 3, 5, (9, 7, 8), 21
@@ -251,7 +252,7 @@ def test_prefixes_are_refused(x, y):
     assert not dictionary.nests
     code, ends = dictionary.code(x), torch.tensor([3, 24])
     with pytest.raises(UserError, match="a cross-layer transcoder has no prefixes: its latents"):
-        dictionary.nested_squared_error(code, x, y, ends)
+        dictionary.nested_squared_error(code, x, y, Prefixes(ends))
 
 
 # --- bad input ------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from monosemy.dictionaries.gated import GatedDictionary
 from monosemy.dictionaries.normalised import NormalisedDictionary
 from monosemy.dictionaries.pruned import PrunedDictionary
 from monosemy.dictionaries.refined import MatchingPursuit, RefinedDictionary
+from monosemy.tensors.prefixes import Prefixes
 from monosemy.tensors.rows import RowGradient, gradient_of
 
 SIZES = [(10, 3, True), (10, 1, False), (10, 10, False), (1, 1, True)]
@@ -213,23 +214,48 @@ def test_the_squared_error_and_its_row_gradients_are_those_of_the_dense_program(
     assert_same_gradients(learner, twin)
 
 
-def test_every_prefix_leaves_what_its_latents_leave(learner, rows):
+@pytest.mark.parametrize("detached", [False, True])
+@pytest.mark.parametrize("ordered", [False, True])
+def test_every_prefix_leaves_what_its_latents_leave(learner, rows, ordered, detached):
     if not getattr(learner, "nests", True):
         pytest.skip("has no prefixes")
     twin, rows = copy.deepcopy(learner), rows.double()
     wanted, latents = targets(learner, rows), learner.latents
-    ends = torch.tensor([2, 5, latents])
+    ends, draw = torch.tensor([2, 5, latents]), torch.Generator().manual_seed(3)
+    places = torch.randperm(latents, generator=draw) if ordered else torch.arange(latents)
+    prefixes = Prefixes(ends, detached, places if ordered else None)
     code, _ = learner.training_code(rows)
-    squares, rest = learner.nested_squared_error(code, rows, wanted, ends)
+    squares, rest = learner.nested_squared_error(code, rows, wanted, prefixes)
     full, out = by_formula(twin, rows)
-    dropped = [torch.cat([full[:, :end], 0 * full[:, end:]], 1) for end in ends]
-    expected = torch.stack([(wanted - twin.decode(f, rows)).square().sum(1) for f in dropped], 1)
+    nothing = twin.decode(0 * full, rows)
+    backs = []
+    for part, end in enumerate(ends):
+        back = twin.decode(full * (places < end), rows)
+        if detached and part == 1:  # only what it adds to the first is taught
+            new = (places < end) & (places >= ends[0])
+            back = backs[0].detach() + twin.decode(full * new, rows) - nothing
+        backs.append(back)
+    expected = torch.stack([(wanted - back).square().sum(1) for back in backs], 1)
     torch.testing.assert_close(squares, expected)
     torch.testing.assert_close(rest, (wanted - out).detach())
     weights = torch.tensor([0.2, 0.5, 1.0], dtype=torch.float64)
     (squares @ weights).sum().backward()
     (expected @ weights).sum().backward()
     assert_same_gradients(learner, twin)
+
+
+def test_rearranged_latents_are_the_same_ones(learner, rows):
+    if not getattr(learner, "nests", True):
+        pytest.skip("its latents lie by layer")
+    if learner.selection.kind == "groupmax":
+        pytest.skip("chooses among neighbours, so that an order is part of what it is")
+    rows = rows.double()
+    learner.eval()  # BatchTopK: by its threshold, which knows no order of equals
+    order = torch.randperm(learner.latents, generator=torch.Generator().manual_seed(3))
+    before, back = learner.encode(rows), learner(rows)
+    learner.rearrange_(order)
+    torch.testing.assert_close(learner.encode(rows), before[:, order])
+    torch.testing.assert_close(learner(rows), back)
 
 
 def test_what_chosen_latents_would_write_alone(learner, rows):

@@ -7,6 +7,7 @@ from monosemy.dictionaries.pruned import PrunedDictionary
 from monosemy.dictionaries.selection import ReLU, SignedTopK
 from monosemy.dictionaries.units import Units
 from monosemy.foundation.errors import UserError
+from monosemy.tensors.prefixes import Prefixes
 
 
 def squared_errors(code, dictionary, rows):
@@ -61,7 +62,7 @@ def test_what_stays_stays_as_it_was(make, rows):
     torch.testing.assert_close(pruned.squared_error(code, rows, rows)[0],
                                squared_errors(kept, inner, rows))  # fmt: skip
     ends = torch.tensor([4, 10])
-    nested = pruned.nested_squared_error(code, rows, rows, ends)[0]
+    nested = pruned.nested_squared_error(code, rows, rows, Prefixes(ends))[0]
     torch.testing.assert_close(nested[:, 1], squared_errors(kept, inner, rows))
 
 

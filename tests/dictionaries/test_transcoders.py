@@ -7,6 +7,7 @@ from monosemy.dictionaries.selection import BatchTopK, ReLU, TopK
 from monosemy.dictionaries.transcoders import Transcoder
 from monosemy.dictionaries.units import Units
 from monosemy.foundation.errors import UserError
+from monosemy.tensors.prefixes import Prefixes
 
 READ, WRITTEN, LATENTS, TOKENS = 4, 6, 11, 25
 
@@ -66,7 +67,7 @@ def test_errors_and_every_gradient_are_those_of_dense_autograd(x, y, skip, neste
     ends = torch.tensor([3, 7, LATENTS]) if nested else torch.tensor([LATENTS])
     code, terms = ours.training_code(x)
     if nested:
-        errors, rest = ours.nested_squared_error(code, x, y, ends)
+        errors, rest = ours.nested_squared_error(code, x, y, Prefixes(ends))
     else:
         errors, rest = ours.squared_error(code, x, y)
     (errors.sum() + terms["l1"]).backward()

@@ -369,7 +369,8 @@ NESTED = {
         "l1": 0.5, "l0": 0.5, "warmup": 3, "prefixes": (0.5, 1.0), "k_start": 8,
         "k_fall": 0.9, "aux": 5.0, "aux_k": 1, "dead_after": 10**9, "l0_form": "tanh",
         "tanh_slope": 1.0, "target_l0": 2.0, "decoder": "free", "prefixes_sampled": 2,
-        "resample_every": 4, "resample_until": 0.01,
+        "resample_every": 4, "resample_until": 0.01, "prefixes_by": "frequency",
+        "prefixes_detached": True, "tilt": 2.0,
     },
     "optim": {
         "learning_rate": 0.02, "warmup": 0.9, "decay": 0.9, "betas": (0.5, 0.9),
@@ -392,6 +393,8 @@ OBJECTIVES = {
     "l0_form": {"l0": 0.5},
     "tanh_slope": {"l0": 0.5, "l0_form": "tanh"},
     "resample_until": {"resample_every": 4},
+    "prefixes_by": {"prefixes": (0.3, 0.6, 1.0)},
+    "prefixes_detached": {"prefixes": (0.3, 0.6, 1.0)},
 }
 PATHS = ("model", "text", "shards")
 # Held by tests of their own: a structure changes places, and places make a structure.

@@ -9,6 +9,7 @@ from torch import nn
 from monosemy.tensors import kernels, plain
 from monosemy.tensors.codes import SparseCode
 from monosemy.tensors.kernels import PreActivations
+from monosemy.tensors.prefixes import Prefixes
 from monosemy.tensors.rows import RowGradient, gradient_of
 
 NAMES = ("x", "W_enc", "b_enc", "shift", "W_dec", "b_dec", "target")
@@ -226,8 +227,25 @@ def test_pre_activations_answer_as_the_plain_twin_does(propose):
 # --- nested prefixes ------------------------------------------------------------------------------
 
 
+def decoded_alone(code, W, b, ends, detached, places):
+    """Each prefix decoded by itself, as `Prefixes` says what it teaches."""
+    back, given = [], b
+    for part, end in enumerate(ends):
+        first = ends[part - 1] if part else 0
+        whole = part == len(ends) - 1
+        if detached and part and not whole:
+            new = (places >= first) & (places < end)
+            given = back[-1].detach() + code[:, new] @ W[new]
+            back.append(given)
+        else:
+            back.append(code[:, places < end] @ W[places < end] + b)
+    return back
+
+
+@pytest.mark.parametrize("detached", [False, True])
+@pytest.mark.parametrize("ordered", [False, True])
 @pytest.mark.parametrize("ends", [[16], [3, 16], [1, 2, 9, 16]])
-def test_every_prefix_and_every_gradient_is_that_of_its_own_decoding(ends):
+def test_every_prefix_and_every_gradient_is_that_of_its_own_decoding(ends, ordered, detached):
     draw = torch.Generator().manual_seed(0)
 
     def numbers(*shape):
@@ -237,11 +255,14 @@ def test_every_prefix_and_every_gradient_is_that_of_its_own_decoding(ends):
     full = numbers(20, 16) * (torch.rand(20, 16, generator=draw) < 0.3)
     full[4] = 0
     weights = torch.rand(20, len(ends), generator=draw).double()
+    places = torch.randperm(16, generator=draw) if ordered else None
     ours, twin = ([t.clone().requires_grad_() for t in (full, W, b)] for _ in range(2))
     code = SparseCode.from_mask(full != 0, ours[0])
-    errors, rest = kernels.nested_squared_error(code, ours[1], ours[2], target, torch.tensor(ends))
+    prefixes = Prefixes(torch.tensor(ends), detached, places)
+    errors, rest = kernels.nested_squared_error(code, ours[1], ours[2], target, prefixes)
     (errors * weights).sum().backward()
-    back = [twin[0][:, :end] @ twin[1][:end] + twin[2] for end in ends]
+    places = torch.arange(16) if places is None else places
+    back = decoded_alone(*twin, ends, detached, places)
     expected = torch.stack([(target - one).square().sum(1) for one in back], dim=1)
     (expected * weights).sum().backward()
     torch.testing.assert_close(errors, expected)
@@ -256,7 +277,7 @@ def test_two_nested_errors_do_not_share_what_they_keep():
     W, none = torch.randn(6, 4, generator=draw), torch.zeros(4)
     targets = torch.randn(2, 9, 4, generator=draw)
     values = torch.rand(9, 6, generator=draw)
-    ends = torch.tensor([2, 6])
+    ends = Prefixes(torch.tensor([2, 6]))
 
     def gradient(which):
         rows = W.clone().requires_grad_()

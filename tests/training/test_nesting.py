@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from monosemy.tensors.codes import SparseCode
 from monosemy.training.nesting import Nesting
 
 
@@ -44,3 +45,41 @@ def test_every_octave_is_equally_likely():
 )
 def test_a_dictionary_with_sampled_prefixes_names_five_halvings(latents, lasting):
     assert Nesting(latents, sampled=3).lasting == lasting
+
+
+def fired(*latents):
+    full = torch.zeros(1, 4)
+    full[0, list(latents)] = 1.0
+    return SparseCode.from_dense(full)
+
+
+def test_prefixes_by_frequency_take_the_latents_that_fired_most():
+    nesting = Nesting(4, (0.5, 1.0), order="frequency")
+    for code in (fired(2), fired(2, 3), fired(2, 3, 1)):
+        nesting.see(code)
+    assert nesting.order.tolist() == [2, 3, 1, 0]
+    prefixes = nesting.prefixes(0)
+    assert prefixes.places.tolist() == [3, 2, 0, 1]
+    assert prefixes.of(fired(0, 1, 2, 3)).tolist() == [1, 1, 0, 0]
+    assert Nesting(4, (0.5, 1.0)).prefixes(0).places is None
+
+
+def test_what_fired_lately_counts_for_more():
+    nesting = Nesting(4, (0.5, 1.0), order="frequency")
+    for code in [fired(0)] * 10 + [fired(1)] * 10:
+        nesting.see(code)
+    assert nesting.order.tolist() == [1, 0, 2, 3]
+
+
+def test_an_entry_of_value_zero_did_not_fire():
+    nesting, code = Nesting(4, (0.5, 1.0), order="frequency"), fired(1)
+    nesting.see(code.with_values(0 * code.values))
+    assert float(nesting.rates.sum()) == 0
+
+
+def test_frequencies_are_part_of_the_state():
+    nesting, other = (Nesting(4, (0.5, 1.0), order="frequency") for _ in range(2))
+    nesting.see(fired(3))
+    other.load_state_dict(nesting.state_dict())
+    assert other.order.tolist() == [3, 0, 1, 2]
+    assert Nesting(4, (0.5, 1.0)).state_dict() == {}

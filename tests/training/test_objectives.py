@@ -263,6 +263,9 @@ EFFECTS = {
     "decoder": ("free", {}),
     "prefixes": ((0.5, 1.0), {}),
     "prefixes_sampled": (3, {}),
+    "prefixes_by": ("frequency", {"prefixes": (0.5, 1.0)}),
+    "prefixes_detached": (True, {"prefixes": (0.3, 0.6, 1.0)}),
+    "tilt": (1.0, {}),
     "k_start": (K + 3, {"k_start": K + 2, "k_fall": 1.0}),
     "k_fall": (0.5, {"k_start": K + 2, "k_fall": 1.0}),
     "aux": (0.9, {"aux": 0.5, "aux_k": 2}),
@@ -367,6 +370,9 @@ def test_what_does_not_go_together_is_refused_all_at_once():
         ({"l0_form": "tanh"}, "l0_form = tanh has no weight; give it l0 or target_l0"),
         ({"l0_form": "tanh", "l1": 1.0, "target_l0": 3.0}, "l0_form = tanh has no weight; give "),
         ({"prefixes": (0.5, 0.2)}, "prefixes = (0.5, 0.2); wanted rising shares, the last of"),
+        ({"prefixes_detached": True}, "prefixes_by and prefixes_detached say how prefixes are lea"),
+        ({"prefixes_by": "frequency"}, "prefixes_by and prefixes_detached say how prefixes are l"),
+        ({"tilt": -1.0}, "tilt = -1.0; wanted at least 0"),
     ):
         with pytest.raises(UserError) as caught:
             ObjectiveConfig(**config)
@@ -579,3 +585,29 @@ def test_next_token_keeps_its_state(model):
     threads = torch.get_num_threads()
     with other.at_work():
         assert torch.get_num_threads() == threads
+
+
+def test_prefixes_by_frequency_become_prefixes_by_number(batch):
+    """The finished dictionary lies in the order that was learned, and means the same."""
+    program = made("relu", prefixes=(0.25, 1.0), prefixes_by="frequency", aux=0.0)
+    with torch.no_grad():  # so that some fire more often than others
+        program.module.b_enc.copy_(torch.linspace(-1, 1, LATENTS))
+    program.loss(batch)
+    rates = program.nesting.rates.clone()
+    before = program.module.encode(program.units.apply(batch)).detach()
+    assert program.nesting.order.tolist() != list(range(LATENTS))
+    order = program.nesting.order
+    result = program.result()
+    assert result.prefixes == (LATENTS // 4, LATENTS)
+    torch.testing.assert_close(result.encode(batch) > 0, before[:, order] > 0)
+    assert bool((rates[order].diff() <= 0).all())
+
+
+def test_frequencies_go_on_bit_for_bit(batch):
+    config = {"prefixes": (0.25, 1.0), "prefixes_by": "frequency", "prefixes_detached": True}
+    first, second = (made("relu", **config, tilt=0.5) for _ in range(2))
+    for _ in range(3):
+        first.loss(batch)
+    second.load_state_dict(first.state_dict())
+    assert torch.equal(first.loss(batch)[0], second.loss(batch)[0])
+    assert torch.equal(first.nesting.rates, second.nesting.rates)

@@ -15,10 +15,14 @@ from monosemy.foundation.errors import UserError
 from monosemy.tensors import kernels
 from monosemy.tensors.axes import Activations, Float, Int, Latents, Tensor, Written
 from monosemy.tensors.codes import SparseCode
+from monosemy.tensors.prefixes import Prefixes
 
 WEIGHINGS = ("none", "rescaled", "selected")
 """``none``: nothing. ``rescaled``: activations are counted in it, ``f_i = |W_dec[i]| pre_i``, and
 rows decode with length one. ``selected``: only the selection sees ``|W_dec[i]| pre_i``."""
+
+_SHARED = ("b_dec", "W_skip")
+"""Parameters that have no row for each latent, whatever their shapes."""
 
 
 class Dictionary(nn.Module, ABC):
@@ -183,10 +187,10 @@ class Dictionary(nn.Module, ABC):
         return kernels.squared_error(code, self._decoder, self.b_dec, target)
 
     def nested_squared_error(
-        self, code: SparseCode, x: Activations, target: Written, ends: Int[Tensor, "prefix"]
+        self, code: SparseCode, x: Activations, target: Written, prefixes: Prefixes
     ) -> tuple[Float[Tensor, "token prefix"], Written]:
-        """`squared_error` of each prefix of the latents that ends before ``ends[p]``."""
-        return kernels.nested_squared_error(code, self._decoder, self.b_dec, target, ends)
+        """`squared_error` of each of the nested `prefixes` of the latents."""
+        return kernels.nested_squared_error(code, self._decoder, self.b_dec, target, prefixes)
 
     def guess_with(self, x: Activations, chosen: Int[Tensor, "chosen"], k: int) -> Written:
         """What the `chosen` latents alone would write: the `k` largest positive of them, no offset."""
@@ -209,6 +213,15 @@ class Dictionary(nn.Module, ABC):
     def prefix(self, code: SparseCode, latents: int) -> SparseCode:
         """`code` with the latents from number `latents` on left out."""
         return code.keep(code.indices < latents)
+
+    def rearrange_(self, order: Int[Tensor, "latent"]) -> Dictionary:
+        """The same latents in another order: number ``i`` is what ``order[i]`` was. In place."""
+        assert self.nests, "latents that lie by layer have no order of their own"
+        for name, tensor in (*self.named_parameters(), *self.named_buffers()):
+            shared = name.rpartition(".")[2] in _SHARED or not tensor.ndim
+            if not shared and len(tensor) == self.latents:
+                tensor.data.copy_(tensor.data[order])
+        return self
 
     def forward(self, x: Activations) -> Written:
         """The reconstruction of `x`, or of what it stands for."""

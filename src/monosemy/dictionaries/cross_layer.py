@@ -18,6 +18,7 @@ from monosemy.tensors import kernels
 from monosemy.tensors.axes import Activations, Float, Int, Latents, Tensor, Written
 from monosemy.tensors.codes import SparseCode
 from monosemy.tensors.kernels import PreActivations
+from monosemy.tensors.prefixes import Prefixes
 
 NOT_NESTED = (
     "a cross-layer transcoder has no prefixes: its latents stand layer by layer, and the first of "
@@ -189,7 +190,7 @@ class CrossLayerTranscoder(Dictionary):
         return rest.square().sum(1), rest.detach()
 
     def nested_squared_error(
-        self, code: SparseCode, x: Activations, target: Written, ends: Int[Tensor, "prefix"]
+        self, code: SparseCode, x: Activations, target: Written, prefixes: Prefixes
     ) -> tuple[Float[Tensor, "token prefix"], Written]:
         """`UserError`: there are no prefixes. A configuration asks `nests` before work starts."""
         raise UserError(NOT_NESTED)

@@ -10,8 +10,9 @@ from torch import nn
 from monosemy.dictionaries.base import Dictionary
 from monosemy.dictionaries.units import Units
 from monosemy.foundation.errors import UserError, refuse
-from monosemy.tensors.axes import Activations, Float, Int, Latents, Tensor
+from monosemy.tensors.axes import Activations, Float, Latents, Tensor
 from monosemy.tensors.codes import SparseCode
+from monosemy.tensors.prefixes import Prefixes
 from monosemy.tensors.routes import kernels_for
 
 
@@ -81,10 +82,10 @@ class PrunedDictionary(Dictionary):
         return self.inner.squared_error(code, x, target)
 
     def nested_squared_error(
-        self, code: SparseCode, x: Activations, target: Activations, ends: Int[Tensor, "prefix"]
+        self, code: SparseCode, x: Activations, target: Activations, prefixes: Prefixes
     ) -> tuple[Float[Tensor, "token prefix"], Activations]:
         """See `Dictionary`."""
-        return self.inner.nested_squared_error(code, x, target, ends)
+        return self.inner.nested_squared_error(code, x, target, prefixes)
 
     def training_code(self, x: Activations) -> tuple[SparseCode, dict[str, Tensor]]:
         """Refused: a `UserError`."""

@@ -10,8 +10,9 @@ from monosemy.dictionaries.selection import Selection
 from monosemy.dictionaries.units import Units, times
 from monosemy.foundation.errors import UserError, refuse
 from monosemy.tensors import kernels
-from monosemy.tensors.axes import Activations, Float, Int, Latents, Tensor, Written
+from monosemy.tensors.axes import Activations, Float, Latents, Tensor, Written
 from monosemy.tensors.codes import SparseCode
+from monosemy.tensors.prefixes import Prefixes
 
 
 class Transcoder(Dictionary):
@@ -102,14 +103,18 @@ class Transcoder(Dictionary):
         return rest.square().sum(1), rest.detach()
 
     def nested_squared_error(
-        self, code: SparseCode, x: Activations, target: Written, ends: Int[Tensor, "prefix"]
+        self, code: SparseCode, x: Activations, target: Written, prefixes: Prefixes
     ) -> tuple[Float[Tensor, "token prefix"], Written]:
         """See `Dictionary`; the skip is part of every prefix."""
         if self.W_skip is None:
-            return super().nested_squared_error(code, x, target, ends)
+            return super().nested_squared_error(code, x, target, prefixes)
         beside = target - self.b_dec - x @ self.W_skip.T
-        rests = [beside - kernels.decode(self.prefix(code, end), self.W_dec, 0 * self.b_dec)
-                 for end in ends.tolist()]  # fmt: skip
+        first, last, rests = prefixes.of(code), len(prefixes) - 1, []
+        for part in range(len(prefixes)):
+            new = kernels.decode(code.keep(first == part), self.W_dec, 0 * self.b_dec)
+            given = prefixes.detached and 0 < part < last
+            rests.append((beside.detach() if given else beside) - new)
+            beside = beside - new
         return torch.stack([rest.square().sum(1) for rest in rests], 1), rests[-1].detach()
 
     def fold_(self, read: Units, write: Units) -> Transcoder:

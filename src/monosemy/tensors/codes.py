@@ -57,7 +57,7 @@ class SparseCode:
 
         Within a latent, entries stay in token order, so that sums over them repeat exactly.
         """
-        return _grouped(self.indices, self.latents)
+        return grouped(self.indices, self.latents)
 
     def dense(self) -> Float[Tensor, "token latent"]:
         """The same code with its zeros written out."""
@@ -103,7 +103,7 @@ class SparseCode:
     def split(self, sizes: Sequence[int]) -> list[SparseCode]:
         """The first ``sizes[0]`` latents alone, the next ``sizes[1]``, ...: undoes `side_by_side`."""
         ends = torch.tensor(list(accumulate(sizes)), device=self.indices.device)
-        bounds, order = _grouped(torch.bucketize(self.indices, ends, right=True), len(sizes))
+        bounds, order = grouped(torch.bucketize(self.indices, ends, right=True), len(sizes))
         # One gather for all parts; each is then a slice.
         rows, indices, values = self.rows[order], self.indices[order], self.values[order]
         edges, parts, first = bounds.tolist(), [], 0
@@ -148,7 +148,7 @@ def _bounds(counts: Int[Tensor, "token"]) -> Int[Tensor, "bounds"]:
     return torch.cat([counts.new_zeros(1), counts.cumsum(0)])
 
 
-def _grouped(
+def grouped(
     labels: Int[Tensor, "active"], groups: int
 ) -> tuple[Int[Tensor, "bounds"], Int[Tensor, "active"]]:
     """Where the entries of each label begin, and the entries in stable order of label."""

@@ -17,6 +17,7 @@ from torch.autograd import Function
 from monosemy.tensors import dense, plain
 from monosemy.tensors.axes import Float, Int, Tensor
 from monosemy.tensors.codes import SparseCode
+from monosemy.tensors.prefixes import Prefixes
 from monosemy.tensors.routes import kernels_for
 from monosemy.tensors.rows import RowGradient, gradient_of
 
@@ -106,16 +107,17 @@ def nested_squared_error(
     W_dec: Float[Tensor, "latent width"],
     b_dec: Float[Tensor, "width"],
     target: Float[Tensor, "token width"],
-    ends: Int[Tensor, "prefix"],
+    prefixes: Prefixes,
 ) -> tuple[Float[Tensor, "token prefix"], Float[Tensor, "token width"]]:
     """`squared_error` of every prefix of the latents, in one pass: what Matryoshka training asks.
 
-    Prefix ``p`` decodes with the latents below ``ends[p]``; the last ends with the last latent.
     Each active row is gathered once, whatever the number of prefixes, because a prefix's
     reconstruction is the one before plus what is new. Left over is what the last one leaves.
     """
-    part = _by_prefix(code, ends)
-    squares, rest = _NestedError.apply(code.values, W_dec, b_dec, target, part, len(ends))
+    part, order = prefixes.split(code)
+    squares, rest = _NestedError.apply(
+        code.values, W_dec, b_dec, target, part, order, prefixes.detached
+    )
     return squares, rest[:, -1]
 
 
@@ -240,35 +242,36 @@ class _NestedError(Function):
     @staticmethod
     def forward(
         ctx: Any, values: Tensor, W_dec: Tensor, b_dec: Tensor, target: Tensor, part: SparseCode,
-        prefixes: int,
+        order: Tensor | None, detached: bool,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        part = part.with_values(values)
+        part = part.with_values(values if order is None else values[order])
         nested = kernels_for(target).nested_residual
+        prefixes = part.tokens // max(len(target), 1)
         rest, squares = nested(part, W_dec, target, b_dec, prefixes)
-        ctx.save_for_backward(values, W_dec, rest)
-        ctx.part = part
+        ctx.save_for_backward(W_dec, rest)
+        ctx.part, ctx.order, ctx.detached = part, order, detached
         ctx.mark_non_differentiable(rest)
         ctx.set_materialize_grads(False)
         return squares, rest
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
-        values, W_dec, rest = ctx.saved_tensors
-        # What is new in a prefix counts in every later one too.
-        later = kernels_for(rest).suffix_sums(rest, -2 * gradients[0])
-        grad = later.flatten(0, 1)
+        W_dec, rest = ctx.saved_tensors
+        weights = -2 * gradients[0]
+        if ctx.detached:
+            # What is new in a prefix counts in its own error and in that of the whole.
+            felt = rest * weights[..., None]
+            felt[:, :-1] += felt[:, -1:]
+        else:
+            # What is new in a prefix counts in every later one too.
+            felt = kernels_for(rest).suffix_sums(rest, weights)
+        grad = felt.flatten(0, 1)
         side = _side(ctx.part, grad)
         values_grad = side.dots(ctx.part, grad, W_dec)
-        W_grad = _rows_gradient(ctx.part.with_values(values), grad, W_dec)
-        return values_grad, W_grad, later[:, 0].sum(0), None, None, None
-
-
-def _by_prefix(code: SparseCode, ends: Tensor) -> SparseCode:
-    """The same entries with a row for each token and prefix, holding what is new in the prefix."""
-    prefix = torch.bucketize(code.indices, ends, right=True)
-    counts = torch.bincount(code.rows * len(ends) + prefix, minlength=code.tokens * len(ends))
-    offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-    return SparseCode(offsets, code.indices, code.values, code.latents)
+        if ctx.order is not None:
+            values_grad = torch.empty_like(values_grad).index_copy_(0, ctx.order, values_grad)
+        W_grad = _rows_gradient(ctx.part, grad, W_dec)
+        return values_grad, W_grad, felt[:, 0].sum(0), None, None, None, None
 
 
 def _product(code: SparseCode, matrix: Tensor) -> Tensor:

@@ -98,6 +98,10 @@ def reasons(
         f"context = {context}; a window of one token has no next one": context < 2,
         "prefixes are learned from the error at the site, which has no weight; set reconstruction "
         "above 0, or leave prefixes out": objective.nested and not config.reconstruction,
+        f"tilt = {objective.tilt:g} weighs tokens by their error at the site, which has no weight; "
+        "set reconstruction above 0, or leave the tilt out": (
+            objective.tilt > 0 and not config.reconstruction
+        ),
     }
     return [reason for reason, holds in wrong.items() if holds]
 

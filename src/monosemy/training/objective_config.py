@@ -10,6 +10,7 @@ from monosemy.dictionaries.base import Dictionary
 from monosemy.dictionaries.penalties import L0_FORMS, QUADRATIC, TANH
 from monosemy.dictionaries.selection import Selection
 from monosemy.foundation.errors import nearest, refuse
+from monosemy.training.nesting import NUMBER, ORDERS
 from monosemy.training.resampling import resamples
 from monosemy.training.sparsity import single_selections
 
@@ -42,6 +43,13 @@ class ObjectiveConfig:
     """Shares of the latents that must reconstruct without the rest (Matryoshka); none for none."""
     prefixes_sampled: int = 0
     """Instead, this many prefixes drawn anew at each step, the whole dictionary among them."""
+    prefixes_by: str = "number"
+    """The order that prefixes are taken from: ``number``, or ``frequency`` (latents that fire most
+    often first; the finished dictionary is put in that order)."""
+    prefixes_detached: bool = False
+    """Whether a prefix short of the whole teaches only the latents that it adds to the one before."""
+    tilt: float = 0.0
+    """How much more tokens with a large error count: by ``exp(tilt · error / mean error)``."""
     k_start: int | None = None
     """Active latents a token at the first step, where the selection has a k; `None` starts at k."""
     k_fall: float = 0.5
@@ -89,7 +97,7 @@ class ObjectiveConfig:
 def _range_reasons(config: ObjectiveConfig) -> list[str]:
     least = {"l1": 0, "l0": 0, "warmup": 0, "prefixes_sampled": 0, "k_start": 1, "k_fall": 0,
              "aux": 0, "aux_k": 1, "dead_after": 1, "resample_every": 0,
-             "resample_until": 0}  # fmt: skip
+             "resample_until": 0, "tilt": 0}  # fmt: skip
     given = {name: getattr(config, name) for name in least}
     reasons = [
         f"{name} = {given[name]}; wanted at least {lowest}"
@@ -100,7 +108,9 @@ def _range_reasons(config: ObjectiveConfig) -> list[str]:
         value = getattr(config, name)
         if value is not None and not 0 < value < math.inf:
             reasons.append(f"{name} = {value}; wanted more than 0")
-    for name, known in (("l0_form", L0_FORMS), ("decoder", DECODERS)):
+    for name, known in (
+        ("l0_form", L0_FORMS), ("decoder", DECODERS), ("prefixes_by", ORDERS),
+    ):  # fmt: skip
         value = getattr(config, name)
         if value not in known:
             hint = nearest(value, known)
@@ -117,6 +127,11 @@ def _prefix_reasons(config: ObjectiveConfig) -> list[str]:
         reasons.append("prefixes_sampled = 1 is the whole dictionary alone; wanted 0, or 2 or more")
     if config.prefixes and config.prefixes_sampled:
         reasons.append("prefixes are fixed or sampled; give prefixes or prefixes_sampled, not both")
+    if not config.nested and (config.prefixes_by != NUMBER or config.prefixes_detached):
+        reasons.append(
+            "prefixes_by and prefixes_detached say how prefixes are learned, and there are none; "
+            "give prefixes or prefixes_sampled, or leave both out"
+        )
     return reasons
 
 

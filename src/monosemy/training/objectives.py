@@ -24,6 +24,7 @@ from monosemy.training.resampling import Resampling
 from monosemy.training.revival import Firing, auxiliary_loss
 from monosemy.training.sparsity import Sparsity
 from monosemy.training.start import Start
+from monosemy.training.tilting import tilted_mean
 
 __all__ = ["LearnDictionary", "NextToken", "ObjectiveConfig"]
 
@@ -81,6 +82,7 @@ class LearnDictionary:
       of the sample at the start, so that weights mean the same at every site;
     * with prefixes, the mean over nested prefixes of the latents of the FVU that each leaves
       alone (Matryoshka: Bussmann et al. 2025, arXiv:2503.17547); see `Nesting`;
+    * with a tilt, tokens with a large error count for more: see `tilting.tilted_mean`;
     * L1, L0 and whatever else the dictionary's own training asks: see its `training_code`, and
       `penalties.Measure`; their weights: see `Sparsity`;
     * AuxK: see `revival.auxiliary_loss`; dead latents may also begin anew: see `Resampling`.
@@ -122,8 +124,10 @@ class LearnDictionary:
         device = dictionary.b_dec.device
         self.firing = Firing(dictionary.latents, config.dead_after, device)
         self.step = 0
-        shares, sampled = config.prefixes, config.prefixes_sampled
-        self.nesting = Nesting(dictionary.latents, shares, sampled, seed, device)
+        self.nesting = Nesting(
+            dictionary.latents, config.prefixes, config.prefixes_sampled, seed, device,
+            config.prefixes_by, config.prefixes_detached,
+        )  # fmt: skip
         self.sparsity = _sparsity(dictionary, config, steps)
         self.resampling = Resampling(config.resample_every, config.resample_until, steps, seed)
         self._seen: tuple[Activations, Written, Float[Tensor, "token"]] | None = None
@@ -182,12 +186,13 @@ class LearnDictionary:
         """What is lowered, the FVU of the whole dictionary, and what it leaves over."""
         if not self.nesting:
             error, residual = self.module.squared_error(code, x, target)
-            fvu = error.mean() / self.variance
-            return fvu, fvu, residual
-        ends = self.nesting.ends(self.step)
-        errors, residual = self.module.nested_squared_error(code, x, target, ends)
-        fvus = errors.mean(0) / self.variance
-        return fvus.mean(), fvus[-1], residual
+            lowered = tilted_mean(error, self.config.tilt) / self.variance
+            return lowered, error.detach().mean() / self.variance, residual
+        self.nesting.see(code)
+        prefixes = self.nesting.prefixes(self.step)
+        errors, residual = self.module.nested_squared_error(code, x, target, prefixes)
+        lowered = tilted_mean(errors, self.config.tilt).mean() / self.variance
+        return lowered, errors.detach()[:, -1].mean() / self.variance, residual
 
     def at_work(self) -> AbstractContextManager[None]:
         """The kernels bring threads of their own."""
@@ -200,6 +205,7 @@ class LearnDictionary:
             "module": self.module.state_dict(),
             "silent": self.firing.silent,
             "sparsity": self.sparsity.state_dict(),
+            "nesting": self.nesting.state_dict(),
             "step": self.step,
         }
 
@@ -208,6 +214,7 @@ class LearnDictionary:
         self.module.load_state_dict(state["module"])
         self.firing.silent.copy_(state["silent"])
         self.sparsity.load_state_dict(state["sparsity"])
+        self.nesting.load_state_dict(state.get("nesting", {}))
         self.step = int(state["step"])
 
     def result(self) -> Dictionary:
@@ -219,6 +226,8 @@ class LearnDictionary:
         self.sparsity.finish()
         if self.nesting:
             self.module.prefixes = self.nesting.lasting
+            if self.nesting.by_rate:
+                self.module.rearrange_(self.nesting.order)
         read, write = self.places()
         return self.module.fold_(read, write).eval()
 
