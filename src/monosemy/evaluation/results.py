@@ -75,9 +75,21 @@ def estimate(sums: Sums, metrics: Mapping[str, Metric], seed: int) -> dict[str, 
     whole = {name: array.sum(0, keepdims=True) for name, array in arrays.items()}
     if documents < 2:
         return {name: _point(metric, whole) for name, metric in metrics.items()}
-    parts = [_weighted(weights, arrays) for weights in resamples(documents, seed)]
-    drawn = {name: np.concatenate([part[name] for part in parts]) for name in arrays}
-    return {name: _interval(metric, whole, drawn) for name, metric in metrics.items()}
+    parts = [
+        {name: _evaluate(metric, totals) for name, metric in metrics.items()}
+        for totals in _drawn(arrays, documents, seed)
+    ]
+    values = {name: np.concatenate([part[name] for part in parts]) for name in metrics}
+    return {name: _interval(metric, whole, values[name]) for name, metric in metrics.items()}
+
+
+def _drawn(arrays: Sums, documents: int, seed: int) -> Iterator[Totals]:
+    """Totals of every resample, so many at once that no sum takes more than 32 MiB."""
+    largest = max(array[0].size for array in arrays.values())
+    for weights in resamples(documents, seed):
+        pieces = -(-len(weights) * largest // _ENTRIES)
+        for piece in np.array_split(weights, min(pieces, len(weights))):
+            yield _weighted(piece, arrays)
 
 
 def resamples(documents: int, seed: int) -> Iterator[np.ndarray]:
@@ -110,11 +122,10 @@ def _point(metric: Metric, whole: Totals) -> Estimate:
     return Estimate(float(value), note=ONE_DOCUMENT)
 
 
-def _interval(metric: Metric, whole: Totals, drawn: Totals) -> Estimate:
+def _interval(metric: Metric, whole: Totals, values: np.ndarray) -> Estimate:
     point = _point(metric, whole)
     if point.value is None:
         return point
-    values = _evaluate(metric, drawn)
     if not np.isfinite(values).all():
         share = 1 - np.isfinite(values).mean()
         return Estimate(point.value, note=f"no interval: in {share:.1%} of the resamples "

@@ -11,6 +11,9 @@ axis                  meaning
 ``latent``            entries of a dictionary (m)
 ``active``            non-zero entries of a sparse code, over all its tokens
 ``document``          one source document
+``feature``           what a world is made of: the known truth that latents are compared with
+``block``             samples that are counted together, and drawn together for intervals
+``pair``              two things that belong together: a latent and a feature, a parent and a child
 ``vocabulary``        token ids of a model
 ====================  ====================================================================
 
