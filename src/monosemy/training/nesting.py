@@ -31,8 +31,8 @@ class Nesting:
     Prefixes are taken from the latents in order of their numbers, or of how often they fire (a
     running mean over steps), the most frequent first: then the order is learned, and the finished
     dictionary is put in it. They may be detached (see `Prefixes`). Both as in LISTA-Matryoshka
-    (github.com/chanind/claude-auto-research-synthsaebench), which with its other parts
-    recipe reach an F1 of 0.978 on SynthSAEBench, where a plain Matryoshka reaches 0.88.
+    (github.com/chanind/claude-auto-research-synthsaebench): with its other parts they
+    reach an F1 of 0.978 on SynthSAEBench, where a plain Matryoshka reaches 0.88.
 
     Parameters
     ----------
