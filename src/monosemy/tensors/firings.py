@@ -39,7 +39,7 @@ class Firings:
     @classmethod
     def of(cls, codes: Sequence[SparseCode]) -> Firings:
         """Of codes of one token after another; entries of value zero do not fire."""
-        kept = [part.keep(part.values != 0) for part in codes]
+        kept = [part if part.values.all() else part.keep(part.values != 0) for part in codes]
         indices = torch.cat([part.indices for part in kept]).int().cpu()
         counts = torch.cat([part.counts for part in kept]).cpu()
         offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])

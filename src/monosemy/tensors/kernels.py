@@ -182,7 +182,7 @@ class _Encode(Function):
         shifted, W_enc = ctx.saved_tensors
         code = ctx.support.with_values(grad)
         b_grad = kernels_for(grad).sum_by_latent(code)
-        W_grad = _rows_gradient(code, shifted, W_enc) if ctx.needs_input_grad[2] else None
+        W_grad = rows_gradient(code, shifted, W_enc) if ctx.needs_input_grad[2] else None
         x_grad = _product(code, W_enc) if ctx.needs_input_grad[1] else None
         # The shift's gradient needs no product over tokens: sum the batch first, then one
         # matrix-vector product.
@@ -207,7 +207,7 @@ class _Decode(Function):
         if ctx.needs_input_grad[0]:
             values_grad = _side(ctx.code, grad).dots(ctx.code, grad, W_dec)
         if ctx.needs_input_grad[1]:
-            W_grad = _rows_gradient(ctx.code.with_values(values), grad, W_dec)
+            W_grad = rows_gradient(ctx.code.with_values(values), grad, W_dec)
         return values_grad, W_grad, None
 
 
@@ -234,7 +234,7 @@ class _SquaredError(Function):
         if ctx.needs_input_grad[0]:
             values_grad = side.dots(ctx.code, rest, W_dec) * by_entry
         if ctx.needs_input_grad[1]:
-            W_grad = _rows_gradient(ctx.code.with_values(values * by_entry), rest, W_dec)
+            W_grad = rows_gradient(ctx.code.with_values(values * by_entry), rest, W_dec)
         return values_grad, W_grad, weights @ rest, None, None
 
 
@@ -270,7 +270,7 @@ class _NestedError(Function):
         values_grad = side.dots(ctx.part, grad, W_dec)
         if ctx.order is not None:
             values_grad = torch.empty_like(values_grad).index_copy_(0, ctx.order, values_grad)
-        W_grad = _rows_gradient(ctx.part, grad, W_dec)
+        W_grad = rows_gradient(ctx.part, grad, W_dec)
         return values_grad, W_grad, felt[:, 0].sum(0), None, None, None, None
 
 
@@ -278,7 +278,7 @@ def _product(code: SparseCode, matrix: Tensor) -> Tensor:
     return _side(code, matrix).product(code, matrix)
 
 
-def _rows_gradient(code: SparseCode, matrix: Tensor, parameter: Tensor) -> Tensor | None:
+def rows_gradient(code: SparseCode, matrix: Tensor, parameter: Tensor) -> Tensor | None:
     """``codeᵀ matrix``, added to the row gradient that `parameter` carries, or else returned."""
     into = gradient_of(parameter)
     if into is not None:
