@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from importlib.util import find_spec
 
 import torch
 
@@ -12,7 +13,7 @@ from monosemy.tensors.codes import SparseCode
 
 def route_for(device: torch.device) -> str:
     """The module that draws on `device`; the same law, but other draws."""
-    return "plain"
+    return "compiled" if device.type == "cpu" and find_spec("numba") else "plain"
 
 
 def draw(law: Law, count: int, generator: torch.Generator) -> SparseCode:
