@@ -123,12 +123,11 @@ def _train(recipe: Any, folder: Path, as_json: bool, quiet: bool) -> None:
         print_json(result)
         return
     click.echo(
-        f"{dictionary.latents:,} latents on {recipe.model} {recipe.site}"
-        + (f" -> {recipe.target}" if recipe.target else "")
+        f"{dictionary.latents:,} latents on {'' if recipe.world else recipe.model + ' '}{recipe.place}"
         + f": {folder / 'dictionary'}\n"
         f"The data's mean stands {dictionary.metadata['outlier_ratio']:.2f} spreads from zero "
         "(the further, the more latents die without centring).\n"
-        f"Measure it: monosemy evaluate {folder}"
+        + ("" if recipe.world else f"Measure it: monosemy evaluate {folder}")
     )
 
 
@@ -142,9 +141,9 @@ def _print_plan(recipe: Any, as_json: bool) -> None:
     memory, seconds = made["memory_mib"], made["seconds"]
     parts = ", ".join(f"{name} {size:,}" for name, size in memory.items() if name != "total")
     click.echo(
-        f"model       {', '.join(recipe.models)}, {made['site']['name']} "
+        f"model       {'none' if recipe.world else ', '.join(recipe.models)}, {made['site']['name']} "
         f"({made['site']['width']:,} wide)\n"
-        f"text        {recipe.shards or recipe.text}: {made['tokens']:,} activations\n"
+        f"text        {recipe.world or recipe.shards or recipe.text}: {made['tokens']:,} activations\n"
         f"dictionary  {recipe.latents:,} latents, {recipe.architecture}"
         + (f", k = {recipe.k}" if recipe.selection in ("topk", "batchtopk") else "")
         + f"; {made['parameters']:,} parameters\n"

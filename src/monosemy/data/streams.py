@@ -32,10 +32,12 @@ class Source(Protocol):
     """Kept tokens: how many rows there are."""
     width: int
     dtype: torch.dtype
-    fingerprint: str
-    """Equal for two sources exactly where their rows are, live or from shards."""
     waits_for: str
     """What takes the time of reading: ``model``, or ``input`` where no model runs."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for two sources exactly where their rows are, live or from shards."""
 
     @property
     def contexts(self) -> Contexts:

@@ -125,11 +125,13 @@ def finish(
 
 def describe(recipe: DictionaryRecipe, start: Start, tokens: int) -> dict[str, Any]:
     """What the dictionary's file says about where it comes from, under the names others read."""
+    place = {"model_name": recipe.model, "hook_name": recipe.site}
+    if recipe.world:
+        place = {"model_name": f"world {recipe.world}", "hook_name": recipe.world}
     return {
-        "model_name": recipe.model,
-        "hook_name": recipe.site,
+        **place,
         **({"hook_name_out": recipe.target} if recipe.target else {}),
-        "dataset_path": recipe.text,
+        "dataset_path": recipe.world or recipe.text,
         "context_size": recipe.context,
         "prepend_bos": False,
         "seed": recipe.seed,

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from monosemy.data.capture import contexts_at_once
+from monosemy.data.streams import SLICE, Source
 from monosemy.data.text import Corpus, Document, open_corpus
 from monosemy.data.tokens import Packing, pack
 from monosemy.models import tap
@@ -69,10 +70,11 @@ def plan(recipe: DictionaryRecipe) -> dict[str, Any]:
 
 def _look(recipe: DictionaryRecipe) -> tuple[Reading, dict[str, float]]:
     """What is read, and seconds for each token of it; refuses before anything large is made."""
-    if recipe.shards is not None:  # no model runs, so none is loaded
+    if recipe.shards is not None or recipe.world:  # no model runs, so none is loaded
         opened = open_source(recipe)
         widths = opened.read, opened.written
-        return Reading.of_shards(opened.source, widths, START_ROWS), {"text": 0.0, "reading": 0.0}
+        each = _time_drawing(opened.source) if recipe.world else 0.0
+        return Reading.of_shards(opened.source, widths, START_ROWS), {"text": 0.0, "reading": each}
     places, corpus = load_places(recipe), open_corpus(recipe.text, "train")
     reading = reading_of(places, corpus, recipe.tokens)
     keep_within(recipe, reading)
@@ -81,6 +83,17 @@ def _look(recipe: DictionaryRecipe) -> tuple[Reading, dict[str, float]]:
     else:
         each = sum(_time_reading(recipe, one, places.columns) for one in places.models)
     return reading, {"text": _time_text(recipe, places.loaded, corpus), "reading": each}
+
+
+def _time_drawing(source: Source) -> float:
+    """Seconds a sample of a world: of other samples each time, as those drawn last are kept."""
+    starts = iter(range(0, 4 * SLICE, SLICE))
+
+    def draw() -> None:
+        start = next(starts)
+        source.rows(start, start + SLICE)
+
+    return _median_seconds(draw) / SLICE
 
 
 def _time_text(recipe: DictionaryRecipe, loaded: LoadedModel, corpus: Corpus) -> float:

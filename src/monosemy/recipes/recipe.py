@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from monosemy.data.features.worlds import WORLDS
 from monosemy.dictionaries.selection import SELECTIONS, build_selection
 from monosemy.foundation.errors import nearest, refuse
 from monosemy.tensors.compute import DTYPES, Compute
@@ -45,6 +46,11 @@ class DictionaryRecipe:
     """``stdlib``, a text or JSONL file, a folder, a datasets folder."""
     shards: str | None = None
     """A folder of captured activations to read instead of running the model."""
+    world: str = ""
+    """Learn from samples of a world whose features are known, instead of a model that reads text:
+    one of ``monosemy truth worlds``."""
+    world_seed: int = 0
+    """The seed that fixes the world."""
     tokens: int = 1_000_000
     """Activations in an epoch."""
     epochs: int = 1
@@ -114,6 +120,8 @@ class DictionaryRecipe:
     @property
     def place(self) -> str:
         """Where it reads and writes, in words."""
+        if self.world:
+            return f"world {self.world}"
         return f"{self.site} -> {self.target}" if self.target else self.site
 
     @property
@@ -165,7 +173,10 @@ def check(recipe: DictionaryRecipe) -> None:
 
 def combination_reasons(recipe: DictionaryRecipe) -> list[str]:
     """Why decisions that are fine alone do not go together, and what would."""
-    return [*_place_reasons(recipe), *_encoder_reasons(recipe), *_objective_reasons(recipe)]
+    return [
+        *_place_reasons(recipe), *_world_reasons(recipe), *_encoder_reasons(recipe),
+        *_objective_reasons(recipe),
+    ]  # fmt: skip
 
 
 def _place_reasons(recipe: DictionaryRecipe) -> list[str]:
@@ -186,6 +197,24 @@ def _place_reasons(recipe: DictionaryRecipe) -> list[str]:
         reasons.append(f"compare_with is for a crosscoder; structure = {structure!r}")
     if recipe.whiten and structure != AUTOENCODER:
         reasons.append(f"whiten = true mixes all numbers of one site; structure = {structure!r}")
+    return reasons
+
+
+def _world_reasons(recipe: DictionaryRecipe) -> list[str]:
+    if not recipe.world:
+        return []
+    reasons, beside = [], f"world = {recipe.world!r}"
+    if recipe.world not in WORLDS:
+        known, hint = ", ".join(WORLDS), nearest(recipe.world, WORLDS)
+        reasons.append(f"{beside}; known worlds: {known}{hint}")
+    if recipe.structure != AUTOENCODER:
+        reasons.append(f"{beside} has one place; structure = {recipe.structure!r}")
+    if recipe.shards is not None:
+        reasons.append(f"{beside} draws its samples, shards hold others; give one of them")
+    if recipe.end_to_end.wanted:
+        reasons.append(f"{beside} has no model behind it, which end_to_end learns from")
+    if recipe.random_model is not None:
+        reasons.append(f"{beside} has no model behind it; random_model = {recipe.random_model}")
     return reasons
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from monosemy.data.features.source import WorldSource
+from monosemy.data.features.worlds import open_world
 from monosemy.data.joined import join_shards, open_live
 from monosemy.data.streams import Source
 from monosemy.data.text import Corpus, open_corpus
@@ -118,6 +120,11 @@ def open_setting(
 ) -> Setting:  # fmt: skip
     """Load the model, find the sites, read and pack the text (`tokens` of it; else the recipe's)."""
     check(recipe)
+    if recipe.world:
+        raise UserError(
+            f"world = {recipe.world!r} has no text; compare with its features: "
+            f"monosemy truth run {recipe.world}"
+        )
     places = load_places(recipe)
     corpus = open_corpus(recipe.text, split)
     tokens = recipe.tokens if tokens is None else tokens
@@ -150,7 +157,9 @@ class OpenSource(Widths):
 
 
 def open_source(recipe: DictionaryRecipe, progress: Progress = SILENT) -> OpenSource:
-    """Activations of the training text: from shards where the recipe names them, else live."""
+    """Activations to train on: of a world or from shards where the recipe names them, else live."""
+    if recipe.world:
+        return _open_world(recipe)
     if recipe.shards is not None:
         return _open_shards(recipe, recipe.shards)
     setting = open_setting(recipe, "train", progress=progress)
@@ -161,6 +170,15 @@ def open_source(recipe: DictionaryRecipe, progress: Progress = SILENT) -> OpenSo
 def reading_of(places: Places, corpus: Corpus, tokens: int) -> Reading:
     """What is read, as far as memory goes."""
     return Reading.of_models(places.models, places.widths, corpus, tokens, START_ROWS)
+
+
+def _open_world(recipe: DictionaryRecipe) -> OpenSource:
+    check(recipe)
+    world = open_world(recipe.world, recipe.world_seed)
+    source = WorldSource(world, recipe.tokens, recipe.compute)
+    widths = (source.width,)
+    keep_within(recipe, Reading.of_shards(source, (widths, widths), START_ROWS))
+    return OpenSource(widths, widths, source)
 
 
 def _open_shards(recipe: DictionaryRecipe, folder: str) -> OpenSource:

@@ -17,13 +17,14 @@ from monosemy.recipes.catalogue import find_recipe
 from monosemy.recipes.recipe import DictionaryRecipe, check
 
 SHARED = (
-    "model", "compare_with", "random_model", "text", "shards", "tokens", "epochs", "context",
-    "batch", "block", "dtype", "device", "checkpoint", "memory",
+    "model", "compare_with", "random_model", "text", "shards", "world", "world_seed",
+    "tokens", "epochs", "context", "batch", "block", "dtype", "device", "checkpoint", "memory",
 )  # fmt: skip
 """Keys that decide the stream, or the run as a whole: one value for all dictionaries."""
 _END_TO_END = (
     "end-to-end training reads text, not the activations that a sweep shares; train it alone"
 )
+_WORLD = "a sweep is measured on held-out text, and a world has none; see: monosemy truth table"
 # What is no part of a folder's name.
 _UNFIT = re.compile(r"[^A-Za-z0-9._=,+-]+")
 
@@ -143,6 +144,8 @@ def _combine(
             continue
         if recipe.end_to_end.wanted:
             told.setdefault(_END_TO_END, _spell(changes))
+        if recipe.world:
+            told.setdefault(_WORLD, _spell(changes))
         name = _name(recipe, given, list(combined if given else changes), varied)
         if name in recipes:
             told[f"two dictionaries are called {name}; give each a name or values of its own"] = ""

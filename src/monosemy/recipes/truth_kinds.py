@@ -1,0 +1,119 @@
+"""The dictionaries that are compared where the truth is known: a recipe for each, by name.
+
+A kind is a function from a world's name, its protocol and a seed to a recipe; and, where more is to
+be done once it has learned, what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from monosemy.dictionaries.base import Dictionary
+from monosemy.dictionaries.pruned import PrunedDictionary
+from monosemy.recipes.recipe import DictionaryRecipe
+from monosemy.recipes.truth_protocol import Protocol, world_seed
+from monosemy.training.objectives import ObjectiveConfig
+from monosemy.training.optim import OptimConfig
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A way to learn a dictionary of a world.
+
+    Attributes
+    ----------
+    recipe : what to learn by, given the world's name, its protocol and a seed.
+    after : what becomes of the dictionary once it has learned.
+    """
+
+    recipe: Callable[[str, Protocol, int], DictionaryRecipe]
+    after: Callable[[Dictionary, Protocol], Dictionary] | None = None
+
+    @property
+    def about(self) -> str:
+        """A line about it."""
+        return (self.recipe.__doc__ or "").strip().splitlines()[0]
+
+
+def batchtopk(world: str, protocol: Protocol, seed: int) -> DictionaryRecipe:
+    """BatchTopK: the largest pre-activations of a batch."""
+    return DictionaryRecipe(
+        world=world,
+        world_seed=world_seed(protocol, seed),
+        latents=protocol.latents,
+        tokens=protocol.tokens,
+        batch=protocol.batch,
+        selection="batchtopk",
+        k=protocol.k,
+        objective=ObjectiveConfig(),
+        optim=OptimConfig(learning_rate=protocol.learning_rate, decay=protocol.decay),
+        checkpoint=max(1, protocol.steps // 4),
+        seed=seed,
+    )
+
+
+def topk(world: str, protocol: Protocol, seed: int) -> DictionaryRecipe:
+    """TopK: the largest pre-activations of each sample."""
+    return replace(batchtopk(world, protocol, seed), selection="topk")
+
+
+def matryoshka(world: str, protocol: Protocol, seed: int) -> DictionaryRecipe:
+    """BatchTopK whose prefixes reconstruct without the rest."""
+    objective = ObjectiveConfig(prefixes=protocol.prefixes)
+    return replace(batchtopk(world, protocol, seed), objective=objective)
+
+
+def jumprelu(world: str, protocol: Protocol, seed: int) -> DictionaryRecipe:
+    """A threshold a latent, learned, steered to the true L0."""
+    objective = ObjectiveConfig(target_l0=protocol.l0)
+    return replace(batchtopk(world, protocol, seed), selection="jumprelu", objective=objective)
+
+
+def l1(world: str, protocol: Protocol, seed: int) -> DictionaryRecipe:
+    """ReLU under an L1 penalty, steered to the true L0."""
+    objective = ObjectiveConfig(target_l0=protocol.l0)
+    return replace(batchtopk(world, protocol, seed), selection="relu", objective=objective)
+
+
+def matching_pursuit(world: str, protocol: Protocol, seed: int) -> DictionaryRecipe:
+    """One latent at a time, each from what those before it left over."""
+    return replace(topk(world, protocol, seed), encoder="matching_pursuit")
+
+
+def lista(world: str, protocol: Protocol, seed: int) -> DictionaryRecipe:
+    """BatchTopK whose code is refined by one step of explaining away."""
+    return replace(batchtopk(world, protocol, seed), encoder="lista")
+
+
+def lista_matryoshka(world: str, protocol: Protocol, seed: int) -> DictionaryRecipe:
+    """Nested prefixes, one step of explaining away, and a k that falls to the true L0."""
+    objective = ObjectiveConfig(
+        prefixes=protocol.prefixes,
+        prefixes_by="frequency",
+        prefixes_detached=True,
+        tilt=2e-3,
+        k_start=min(protocol.latents, round(2.4 * protocol.k)),
+        k_fall=1.0,
+    )
+    return replace(lista(world, protocol, seed), objective=objective)
+
+
+def pruned(dictionary: Dictionary, protocol: Protocol) -> Dictionary:
+    """Leave out latents whose absence would not show."""
+    return PrunedDictionary(dictionary, 0.0)
+
+
+KINDS = {
+    "batchtopk": Kind(batchtopk),
+    "topk": Kind(topk),
+    "matryoshka": Kind(matryoshka),
+    "jumprelu": Kind(jumprelu),
+    "l1": Kind(l1),
+    "matching_pursuit": Kind(matching_pursuit),
+    "lista": Kind(lista),
+    "lista_matryoshka": Kind(lista_matryoshka),
+    "batchtopk_pruned": Kind(batchtopk, pruned),
+    "lista_matryoshka_pruned": Kind(lista_matryoshka, pruned),
+}
+"""Every kind that learns, by name; the arms beside them are in `truth_arms`."""
