@@ -13,8 +13,10 @@ from monosemy.dictionaries.base import Dictionary
 from monosemy.dictionaries.pruned import PrunedDictionary
 from monosemy.recipes.recipe import DictionaryRecipe
 from monosemy.recipes.truth_protocol import Protocol, world_seed
+from monosemy.tensors.axes import Activations
 from monosemy.training.objectives import ObjectiveConfig
 from monosemy.training.optim import OptimConfig
+from monosemy.training.threshold import settle_threshold
 
 
 @dataclass(frozen=True)
@@ -24,11 +26,12 @@ class Kind:
     Attributes
     ----------
     recipe : what to learn by, given the world's name, its protocol and a seed.
-    after : what becomes of the dictionary once it has learned.
+    after : what becomes of the dictionary once it has learned, given its protocol and a sample of
+        what it learned from.
     """
 
     recipe: Callable[[str, Protocol, int], DictionaryRecipe]
-    after: Callable[[Dictionary, Protocol], Dictionary] | None = None
+    after: Callable[[Dictionary, Protocol, Activations], Dictionary] | None = None
 
     @property
     def about(self) -> str:
@@ -99,20 +102,26 @@ def lista_matryoshka(world: str, protocol: Protocol, seed: int) -> DictionaryRec
     return replace(lista(world, protocol, seed), objective=objective)
 
 
-def pruned(dictionary: Dictionary, protocol: Protocol) -> Dictionary:
+def at_true_l0(dictionary: Dictionary, protocol: Protocol, rows: Activations) -> Dictionary:
+    """BatchTopK learns with a whole k; its threshold is set where L0 is the true one."""
+    settle_threshold(dictionary, rows, protocol.l0)
+    return dictionary
+
+
+def pruned(dictionary: Dictionary, protocol: Protocol, rows: Activations) -> Dictionary:
     """Leave out latents whose absence would not show."""
-    return PrunedDictionary(dictionary, 0.0)
+    return PrunedDictionary(at_true_l0(dictionary, protocol, rows), 0.0)
 
 
 KINDS = {
-    "batchtopk": Kind(batchtopk),
+    "batchtopk": Kind(batchtopk, at_true_l0),
     "topk": Kind(topk),
-    "matryoshka": Kind(matryoshka),
+    "matryoshka": Kind(matryoshka, at_true_l0),
     "jumprelu": Kind(jumprelu),
     "l1": Kind(l1),
     "matching_pursuit": Kind(matching_pursuit),
-    "lista": Kind(lista),
-    "lista_matryoshka": Kind(lista_matryoshka),
+    "lista": Kind(lista, at_true_l0),
+    "lista_matryoshka": Kind(lista_matryoshka, at_true_l0),
     "batchtopk_pruned": Kind(batchtopk, pruned),
     "lista_matryoshka_pruned": Kind(lista_matryoshka, pruned),
 }

@@ -28,7 +28,8 @@ def settle_threshold(
     * BatchTopK, ``k``: the running mean of training lags behind a dictionary that still learns, and
       is a mean of minima over batches. Here it is exact on the sample: halfway between the
       ``k · tokens``-th largest positive pre-activation and the next one. Of several thresholds (of
-      layers, of two readings one after the other) each is settled when its turn comes.
+      layers, of two readings one after the other) each is settled when its turn comes. With
+      `target_l0`, that many instead of ``k``, which need not be whole.
     * JumpReLU under a controller, `target_l0`: all thresholds are multiplied by one factor, halfway
       between the two at which L0 steps over the target. The controller leaves it near one.
 
@@ -36,7 +37,7 @@ def settle_threshold(
     """
     batchwise = [part for part in dictionary.modules() if isinstance(part, BatchTopK)]
     if batchwise:
-        with _asked_instead(batchwise, _settle):
+        with _asked_instead(batchwise, partial(_settle, target=target_l0)):
             dictionary.code(rows)
     found = single_selections(dictionary.selection)
     jumps = [part for part in found if isinstance(part, JumpReLU)]
@@ -44,8 +45,8 @@ def settle_threshold(
         _scale_thresholds(dictionary, jumps, rows, target_l0)
 
 
-def _settle(selection: BatchTopK, pre: PreActivations) -> SparseCode:
-    wanted = selection.k * len(pre.x)
+def _settle(selection: BatchTopK, pre: PreActivations, target: float | None = None) -> SparseCode:
+    wanted = round((selection.k if target is None else target) * len(pre.x))
     best = pre.batch_largest(wanted + 1).values
     if len(best) > wanted:
         selection.threshold.copy_(best.topk(2, largest=False).values.double().mean())
