@@ -1,7 +1,7 @@
 """Random numbers inside compiled loops: a generator of its own for every sample.
 
-xoshiro256++ (Blackman and Vigna 2019), seeded through SplitMix64 from a seed and the sample's number, so
-that a sample is the same whichever thread draws it.
+xoshiro256++ (Blackman and Vigna 2019), seeded through SplitMix64 from a seed and the sample's number,
+so that a sample is the same whichever thread draws it.
 """
 
 from __future__ import annotations

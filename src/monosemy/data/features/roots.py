@@ -1,8 +1,8 @@
 """Which roots fire: those that surely stay silent are passed over a group at a time.
 
-A group of roots has a common bound on its chances. How many roots are skipped until a coin of that bound
-shows heads is one geometric number, and the root it falls on fires with probability chance / bound. The
-result is exact, whatever the bounds.
+A group of roots has a common bound on its chances. How many roots are skipped until a coin of that
+bound shows heads is one geometric number, and the root it falls on fires with probability
+chance / bound. The result is exact, whatever the bounds.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from monosemy.data.features.chance import below, uniform
 from monosemy.data.features.tables import BLOCK, GROUP, PASS
 from monosemy.tensors.compiled.jit import loop, sum_loop
 
-# Bounds on the normal distribution function: its values at the upper ends of so many steps.
-_FROM, _STEPS, _UP_TO = -10, 32, 6
-_BOUNDS = ndtr(np.arange(1, (_UP_TO - _FROM) * _STEPS + 1) / _STEPS + _FROM)
+# Bounds on the normal distribution function: its values at so many steps, and 1 / log(1 - value).
+_FROM, _STEPS, _UP_TO = -10, 32, 8
+_BOUNDS = ndtr(np.arange((_UP_TO - _FROM) * _STEPS + 1) / _STEPS + _FROM)
+_PACES = 1 / np.log1p(-_BOUNDS)
 
 
 @loop
@@ -35,23 +36,24 @@ def firing_roots(roots, state, common, shift, tops, firing):  # type: ignore[no-
             _tops(shift, tops)
             found = _correlated(nodes, shift, tops, state, firing, found)
         else:
-            found = _alone(nodes, roots.chance[block], roots.bounds[block], state, firing, found)
+            bounds, paces = roots.bounds[block], roots.paces[block]
+            found = _alone(nodes, roots.chance[block], bounds, paces, state, firing, found)
     return found
 
 
 @loop
-def _alone(nodes, chance, bounds, state, firing, found):  # type: ignore[no-untyped-def]
+def _alone(nodes, chance, bounds, paces, state, firing, found):  # type: ignore[no-untyped-def]
     for group in range(GROUP):
-        bound, lot = bounds[group], uniform(state)
+        bound, pace, lot = bounds[group], paces[group], uniform(state)
         # (1 - p)^n >= 1 - n p: the group is silent, without a logarithm.
         if lot >= GROUP * bound:
             continue
-        place = group + GROUP * _skipped(lot, bound)
+        place = group + GROUP * _skipped(lot, pace)
         while place < BLOCK:
             if uniform(state) * bound < chance[place]:
                 firing[found] = nodes[place]
                 found += 1
-            place += GROUP * (1 + _skipped(uniform(state), bound))
+            place += GROUP * (1 + _skipped(uniform(state), pace))
     return found
 
 
@@ -59,31 +61,38 @@ def _alone(nodes, chance, bounds, state, firing, found):  # type: ignore[no-unty
 def _correlated(nodes, shift, tops, state, firing, found):  # type: ignore[no-untyped-def]
     """`_alone`, where chances follow from the shifts."""
     for group in range(GROUP):
-        bound, lot = _bound(tops[group]), uniform(state)
+        step, lot = _step_below(tops[group]) + 1, uniform(state)
+        bound, pace = _BOUNDS[step], _PACES[step]
         if lot >= GROUP * bound:
             continue
-        place = group + GROUP * _skipped(lot, bound)
+        place = group + GROUP * _skipped(lot, pace)
         while place < BLOCK:
-            if uniform(state) * bound < below(shift[place]):
+            if _falls_below(uniform(state) * bound, shift[place]):
                 firing[found] = nodes[place]
                 found += 1
-            place += GROUP * (1 + _skipped(uniform(state), bound))
+            place += GROUP * (1 + _skipped(uniform(state), pace))
     return found
 
 
 @loop
-def _skipped(lot, bound):  # type: ignore[no-untyped-def]
-    """Tails before the first head of a coin that shows heads with probability `bound`."""
-    if bound >= 1:
-        return 0
-    return int(min(math.log(1.0 - lot) / math.log1p(-bound), float(GROUP)))
+def _skipped(lot, pace):  # type: ignore[no-untyped-def]
+    """Tails before the first head of a coin, whose pace is 1 / log(probability of tails)."""
+    return int(min(math.log(1.0 - lot) * pace, float(GROUP)))
 
 
 @loop
-def _bound(top):  # type: ignore[no-untyped-def]
-    """A number not below the normal distribution function at `top`, and close to it."""
-    step = int(max(min((top - _FROM) * _STEPS, 1e6), 0.0))
-    return _BOUNDS[step] if step < len(_BOUNDS) else 1.0
+def _step_below(x):  # type: ignore[no-untyped-def]
+    """The last step of the table at or before `x`, but for the very last."""
+    return int(max(min((x - _FROM) * _STEPS, float(len(_BOUNDS) - 2)), 0.0))
+
+
+@loop
+def _falls_below(lot, x):  # type: ignore[no-untyped-def]
+    """Whether `lot` is below the normal distribution function at `x`; mostly the table knows."""
+    step = _step_below(x)
+    if lot >= _BOUNDS[step + 1]:
+        return False
+    return lot < _BOUNDS[step] or lot < below(x)
 
 
 @sum_loop

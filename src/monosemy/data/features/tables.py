@@ -49,6 +49,8 @@ class Roots(NamedTuple):
     """(block, place): 0 in the padding."""
     bounds: np.ndarray
     """(block, group): the largest chance in each group."""
+    paces: np.ndarray
+    """(block, group): ``1 / log(1 - bound)``; 0 where the bound is 1."""
 
 
 class Tables(NamedTuple):
@@ -96,12 +98,14 @@ def _roots(law: Law, loads: torch.Tensor, floors: torch.Tensor) -> Roots:
     nodes = _in_squares(law)
     used = nodes >= 0
     chance = torch.where(used, law.chance.double()[nodes], 0.0)
+    bounds = chance.unflatten(1, (GROUP, GROUP)).amax(1)
     return Roots(
         nodes.numpy(),
         torch.where(used[:, :, None], loads[nodes], 0.0).transpose(1, 2).contiguous().numpy(),
         torch.where(used, floors[nodes], torch.inf).numpy(),
         chance.numpy(),
-        chance.unflatten(1, (GROUP, GROUP)).amax(1).numpy(),
+        bounds.numpy(),
+        (1 / torch.log1p(-bounds)).numpy(),
     )
 
 
