@@ -8,7 +8,9 @@ import pytest
 from monosemy.data.text import split_of
 from monosemy.foundation.errors import Interrupted
 
-VERBS = "demo, sites, specimen, capture, train, sweep, evaluate, inspect, convert, doctor"
+VERBS = (
+    "demo, sites, specimen, capture, train, sweep, evaluate, absorption, inspect, convert, doctor"
+)
 KNOWN = (
     "built in: demo, residual, relu, jumprelu, gated, matryoshka, lista, matching_pursuit, "
     "transcoder, skip_transcoder, crosscoder, cross_layer, end_to_end; "

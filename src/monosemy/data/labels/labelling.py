@@ -116,7 +116,7 @@ def _renumbered(
     return table[numbers]  # NOTHING is -1, the last of the table
 
 
-def _places(contexts: Contexts) -> Iterator[tuple[int, Int[Tensor, "token three"]]]:
+def _places(contexts: Contexts) -> Iterator[tuple[int, Int[Tensor, "token _"]]]:
     """Of each document: (kept row, first character, first character of the next token) of tokens.
 
     The last token has no next one: what it covers is unknown where the budget cut the document, so
@@ -136,7 +136,7 @@ def _places(contexts: Contexts) -> Iterator[tuple[int, Int[Tensor, "token three"
 
 
 def _assigned(
-    text: str, places: Int[Tensor, "token three"], spans: Sequence[Span], rest: bool
+    text: str, places: Int[Tensor, "token _"], spans: Sequence[Span], rest: bool
 ) -> Iterator[tuple[int, str | None, str]]:
     """(row, parent, child) of the tokens that are looked at."""
     starts = np.array([span.start for span in spans], dtype=np.int64)

@@ -20,7 +20,7 @@ from monosemy.evaluation.structure.results import Absorption
 from monosemy.evaluation.structure.splitting import split
 from monosemy.foundation.errors import refuse
 from monosemy.foundation.progress import SILENT, Progress
-from monosemy.tensors.axes import Activations, Bool, Tensor
+from monosemy.tensors.axes import Activations, Bool, Float, Tensor
 from monosemy.tensors.compute import Compute
 
 # Share of the documents that is held out where the caller does not say: SAEBench's.
@@ -49,9 +49,9 @@ class Probed:
 
 
 def probe_labels(
-    activations: Activations,
+    activations: Float[Tensor, "_ width"],
     labels: Labels,
-    heldout: Bool[Tensor, "token"] | None = None,
+    heldout: Bool[Tensor, "_"] | None = None,
     config: AbsorptionConfig | None = None,
     compute: Compute | None = None,
     progress: Progress = SILENT,
@@ -92,9 +92,9 @@ def probe_labels(
 
 def absorption(
     dictionary: Dictionary,
-    activations: Activations,
+    activations: Float[Tensor, "_ width"],
     labels: Labels,
-    heldout: Bool[Tensor, "token"] | None = None,
+    heldout: Bool[Tensor, "_"] | None = None,
     *,
     config: AbsorptionConfig | None = None,
     compute: Compute | None = None,
@@ -187,7 +187,7 @@ def _too_few(
 
 
 def _unfit(
-    activations: Activations, labels: Labels, heldout: Bool[Tensor, "token"] | None
+    activations: Float[Tensor, "_ width"], labels: Labels, heldout: Bool[Tensor, "_"] | None
 ) -> list[str]:
     reasons = []
     if len(activations) != len(labels):
