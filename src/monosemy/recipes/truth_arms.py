@@ -1,4 +1,4 @@
-"""What stands beside the dictionaries of a world: an oracle, probes, principal axes, random directions."""
+"""What stands beside the dictionaries of a world: oracle, probes, principal axes, random directions."""
 
 from __future__ import annotations
 
