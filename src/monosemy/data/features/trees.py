@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from monosemy.data.features.building import described
+from monosemy.data.features.compensation import (
+    COMPENSATION,
+    exact_chances,
+    first_order_chances,
+    impossible,
+)
 from monosemy.data.features.directions import orthogonalised, random_directions, unit
-from monosemy.data.features.frequencies import first_order_chances, forest_parents, zipf_rates
+from monosemy.data.features.frequencies import forest_parents, zipf_rates
 from monosemy.data.features.law import Law, Rule
+from monosemy.data.features.rates import alive_shares
 from monosemy.data.features.world import World
-from monosemy.foundation.errors import refuse
-from monosemy.tensors.axes import Float, Tensor
+from monosemy.foundation.errors import nearest, refuse
+from monosemy.tensors.axes import Float, Int, Tensor
 from monosemy.tensors.compute import Compute
 
 # Least variance that a feature keeps to itself, whatever it has in common with others.
@@ -39,6 +46,8 @@ class TreeConfig:
     """Rate that is wanted of the most frequent feature."""
     least: float = 5e-4
     """Rate that is wanted of the rarest."""
+    given: tuple[float, ...] = ()
+    """Rates that are wanted, one a feature, instead of Zipf's."""
     roots: int = 128
     """Trees."""
     branching: int = 4
@@ -47,8 +56,8 @@ class TreeConfig:
     """Levels below the roots; 0 for no hierarchy."""
     exclusive: bool = True
     """Whether of several siblings that fire one stays, at random."""
-    compensated: bool = True
-    """Whether chances are raised for what the hierarchy takes away, to first order."""
+    compensation: str = "first-order"
+    """Whether chances are raised for what the hierarchy takes away; see `COMPENSATION`."""
     scaled: bool = True
     """Whether a child's activation is multiplied by its parent's over the parent's mean."""
     mean: tuple[float, float] = (5.0, 4.0)
@@ -76,7 +85,7 @@ def tree_world(config: TreeConfig, seed: int = 0, name: str = "trees") -> World:
     ------
     `UserError` with all reasons, where no such world can be.
     """
-    refuse(list(_unfit(config)), "this world of trees")
+    refuse(_unfit(config), "this world of trees")
     compute = Compute(seed=seed)
     law = tree_law(config, compute)
     draw = compute.generator("world directions")
@@ -90,25 +99,54 @@ def tree_world(config: TreeConfig, seed: int = 0, name: str = "trees") -> World:
 def tree_law(config: TreeConfig, compute: Compute) -> Law:
     """How the features of `config` fire."""
     count = config.features
-    parents = forest_parents(count, config.roots, config.branching, config.depth)
-    chance = zipf_rates(count, config.exponent, config.most, config.least)
-    if config.compensated:
-        chance = first_order_chances(chance, parents, config.exclusive)
+    parents = _parents(config)
     mean = torch.linspace(*config.mean, count)
     first, second = config.spread
-    spread = torch.randn(count, generator=compute.generator("world spreads")) * second + first
+    drawn = torch.randn(count, generator=compute.generator("world spreads"))
     gain = 1 / mean[parents.clamp(min=0)] if config.scaled else torch.zeros(count)
     rule = Rule.CONTEST if config.exclusive else Rule.ALONE
-    return Law(
+    law = Law(
         features=count,
         parents=parents,
-        chance=chance,
+        chance=_wanted(config),
         rules=torch.full((count,), int(rule)),
         mean=mean,
-        spread=spread.abs(),
+        spread=(first + second * drawn).abs(),
         gain=torch.where(parents >= 0, gain, 0.0),
         factor=loadings(count, config.rank, config.correlation, compute),
     )
+    return replace(law, chance=_compensated(config, law))
+
+
+def _wanted(config: TreeConfig) -> Float[Tensor, "feature"]:
+    if config.given:
+        return torch.tensor(config.given, dtype=torch.float64)
+    return zipf_rates(config.features, config.exponent, config.most, config.least)
+
+
+def _parents(config: TreeConfig) -> Int[Tensor, "feature"]:
+    return forest_parents(config.features, config.roots, config.branching, config.depth)
+
+
+def _compensated(config: TreeConfig, law: Law) -> Float[Tensor, "feature"]:
+    if config.compensation == "first-order":
+        return first_order_chances(law.chance, law.parents, config.exclusive)
+    if config.compensation == "exact":
+        chances = exact_chances(law.chance, law.parents, config.exclusive, alive_shares(law))
+        refuse(_above_one(chances), "this world of trees")
+        return chances
+    return law.chance
+
+
+def _above_one(chances: Float[Tensor, "feature"]) -> list[str]:
+    wrong = (chances > 1).nonzero()[:, 0]
+    if not len(wrong):
+        return []
+    return [
+        f"feature {int(wrong[0])} and {len(wrong) - 1:,} others would have to fire with probability "
+        f"{float(chances[wrong[0]]):.4g} to be active as often as wanted; use rarer children, or "
+        "compensation = 'first-order', which comes as near as it can"
+    ]
 
 
 def loadings(
@@ -119,21 +157,42 @@ def loadings(
     return drawn * (math.sqrt(1 - _LEAST_OWN) / drawn.norm(dim=1, keepdim=True)).clamp(max=1)
 
 
-def _unfit(config: TreeConfig) -> Iterator[str]:
+def _unfit(config: TreeConfig) -> list[str]:
+    reasons = [*_miscounted(config), *_mismeasured(config), *_misrated(config)]
+    if reasons or config.compensation != "exact":
+        return reasons
+    return impossible(_wanted(config), _parents(config), config.exclusive)
+
+
+def _miscounted(config: TreeConfig) -> Iterator[str]:
     for name in ("features", "width", "branching"):
         if (value := getattr(config, name)) < 1:
             yield f"{name} is {value}; wanted at least 1"
     for name in ("roots", "depth", "rank", "steps"):
         if (value := getattr(config, name)) < 0:
             yield f"{name} is {value}; wanted 0 or more"
-    if not 0 < config.least <= config.most <= 1:
-        yield (
-            f"rates are from {config.most} down to {config.least}; wanted 0 < least <= most <= 1"
-        )
-    if config.exponent <= 0:
-        yield f"exponent is {config.exponent}; wanted above 0"
-    if min(config.mean) <= 0:
+
+
+def _mismeasured(config: TreeConfig) -> Iterator[str]:
+    if not min(config.mean) > 0:
         yield f"mean activations are {config.mean}; wanted above 0"
-    for name in ("correlation", "bias", "noise"):
+    for name in ("correlation", "rate", "bias", "noise"):
         if not (value := getattr(config, name)) >= 0:
             yield f"{name} is {value}; wanted 0 or more"
+
+
+def _misrated(config: TreeConfig) -> Iterator[str]:
+    if config.given and len(config.given) != config.features:
+        yield f"{len(config.given)} rates are given for {config.features:,} features"
+    if not all(0 < rate <= 1 for rate in config.given):
+        yield "rates are given that are no probabilities; wanted above 0, at most 1"
+    if not config.given and not 0 < config.least <= config.most <= 1:
+        yield f"rates fall from {config.most} to {config.least}; wanted 0 < least <= most <= 1"
+    if not config.exponent > 0:
+        yield f"exponent is {config.exponent}; wanted above 0"
+    if config.compensation not in COMPENSATION:
+        close = nearest(config.compensation, COMPENSATION)
+        known = ", ".join(COMPENSATION)
+        yield f"unknown compensation {config.compensation!r}; known: {known}{close}"
+    if config.compensation == "exact" and config.rank and config.correlation:
+        yield "rates are exact only without correlation; use rank = 0, or 'first-order'"

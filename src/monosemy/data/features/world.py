@@ -8,9 +8,11 @@ from hashlib import sha256
 
 import torch
 
+from monosemy.data.features.checks import unfit
 from monosemy.data.features.drawing import draw
 from monosemy.data.features.law import Law
 from monosemy.data.features.truth import Features, Samples
+from monosemy.foundation.errors import refuse
 from monosemy.tensors.axes import Float, Tensor
 from monosemy.tensors.codes import SparseCode
 from monosemy.tensors.kernels import decode
@@ -28,12 +30,24 @@ class World:
     law : which features fire together, and how strongly.
     bias : added to every sample.
     noise : standard deviation of what is added to every coordinate.
+
+    Errors
+    ------
+    `UserError` with all reasons, where the law cannot be or does not fit the features.
     """
 
     features: Features
     law: Law
     bias: Float[Tensor, "width"]
     noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        reasons = unfit(self.law)
+        if self.law.features != self.features.count:
+            reasons.append(
+                f"the law has {self.law.features:,} features and {self.features.count:,} are described"
+            )
+        refuse(reasons, f"the world {self.features.name!r}")
 
     def sample(self, count: int, generator: torch.Generator) -> Samples:
         """`count` samples, on the generator's device; a function of its state alone."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from monosemy.data.features.conditional import ConditionalConfig, conditional_world
+from monosemy.data.features.manifolds import ManifoldConfig, manifold_world
 from monosemy.data.features.trees import TreeConfig, tree_world
 from monosemy.data.features.world import World
 from monosemy.foundation.errors import UserError, nearest
@@ -26,6 +27,10 @@ def _trees(about: str, config: TreeConfig) -> _Named:
     return _Named(about, lambda seed, name: tree_world(config, seed, name))
 
 
+def _manifolds(about: str, config: ManifoldConfig) -> _Named:
+    return _Named(about, lambda seed, name: manifold_world(config, seed, name))
+
+
 _NAMED = {
     "conditional-rotated": _conditional(
         "exclusive parents share 3-d subspaces and turn their children in them",
@@ -42,6 +47,18 @@ _NAMED = {
     "conditional-deep": _conditional(
         "as conditional-rotated, and the children have children",
         ConditionalConfig(width=64, groups=6, depth=3),
+    ),
+    "circles": _manifolds(
+        "24 circles in 24 dimensions: values of one angle each",
+        ManifoldConfig(circles=24),
+    ),
+    "manifolds": _manifolds(
+        "circles, tori and closed curves in 32 dimensions",
+        ManifoldConfig(width=32, circles=12, tori=6, curves=6),
+    ),
+    "mixture": _manifolds(
+        "64 discrete features, and 32 that each gate the angle of a circle",
+        ManifoldConfig(width=48, discrete=64, circles=32, gated=True, rate=0.02),
     ),
     "synthsaebench-16k": _trees(
         "16,384 correlated features in 768 dimensions, trees of exclusive siblings (published)",
