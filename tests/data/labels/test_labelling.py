@@ -112,3 +112,28 @@ def test_parts_are_joined_under_one_numbering():
     assert named(both) == [(0, "animal", "cat"), (1, None, None), (2, "action", "dogs")]
     assert both.document.tolist() == [0, 0, 1]
     assert both.is_("animal").tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize("name", ["words", "letters"])
+def test_tokens_of_real_stories_are_pieces_of_their_words(shared_data, name):
+    from transformers import AutoTokenizer
+
+    from monosemy.data.labels.hierarchies import open_hierarchy
+    from monosemy.data.text import open_corpus
+    from monosemy.data.tokens import Packing, pack
+    from monosemy.tensors.compute import Compute
+
+    tokenizer = AutoTokenizer.from_pretrained(shared_data / "models" / "stories260K")
+    stories = open_corpus(shared_data / "text" / "tinystories" / "test.txt", "heldout")
+    packed = pack(stories, tokenizer, Packing(context=128, tokens=5000), Compute())
+    found = label(open_hierarchy(name), stories, packed)
+    ids = packed.ids[packed.kept][found.rows]
+    pieces = [piece.lstrip("▁").lower() for piece in tokenizer.convert_ids_to_tokens(ids.tolist())]
+    labelled = 0
+    for piece, child in zip(pieces, found.child.tolist(), strict=True):
+        if child != NOTHING:
+            parent, word = found.children[child]
+            assert word.endswith(piece) if name == "words" else piece == word
+            assert name == "words" or piece.startswith(parent)
+            labelled += 1
+    assert labelled > 1000

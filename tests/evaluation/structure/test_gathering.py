@@ -17,7 +17,7 @@ TOKENS = [
 ]  # fmt: skip
 
 
-def gathered():
+def gathered(least=1):
     parents, children = ("a", "b"), (("a", "a1"), ("a", "a2"), ("b", "b1"))
     columns = [
         (i, parents.index(p), children.index((p, c)), d) for i, (d, p, c, _, _) in enumerate(TOKENS)
@@ -31,7 +31,7 @@ def gathered():
         largest = np.where(terms[:, 1] > 0, 7, 3)
         split = Split(np.array([3, 4]), (0.5, 0.7, 0.71))
         found[name] = Found(0.9, split, tokens, Absorbed(terms[:, 0], terms[:, 1], largest))
-    return gather(labels, found, {"c": "why"}, heldout, Compute())
+    return gather(labels, found, {"c": "why"}, heldout, Compute(), least)
 
 
 def test_means_over_tokens_then_labels():
@@ -44,6 +44,15 @@ def test_means_over_children_then_labels():
     values = {name: one.value for name, one in gathered().estimates.items()}
     assert values["absorption_fraction_by_child"] == pytest.approx(((0.5 + 1) / 2 + 0.3) / 2)
     assert values["full_absorption_by_child"] == pytest.approx(((1 / 3 + 1) / 2 + 0.5) / 2)
+
+
+def test_rare_children_do_not_count_in_means_over_children():
+    values = {name: one.value for name, one in gathered(least=2).estimates.items()}
+    # a2 has one token; a1 three, b1 two.
+    assert values["absorption_fraction_by_child"] == pytest.approx((0.5 + 0.3) / 2)
+    assert values["absorption_fraction"] == pytest.approx((2.5 / 4 + 0.6 / 2) / 2)
+    values = {name: one.value for name, one in gathered(least=3).estimates.items()}
+    assert values["absorption_fraction_by_child"] == pytest.approx(0.5), "b has none left"
 
 
 def test_what_is_found_once_has_no_interval():

@@ -159,7 +159,7 @@ def _measure(
             shared = absorbed(seen, parts.latents, config)
             found[name] = Found(probed.f1[name], parts, tokens, shared)
             task.advance(1)
-    return gather(probed.labels, found, probed.left_out, held, compute)
+    return gather(probed.labels, found, probed.left_out, held, compute, config.examples)
 
 
 def _drawn(labels: Labels, compute: Compute) -> Bool[Tensor, "token"]:

@@ -34,7 +34,8 @@ class AbsorptionConfig:
     """Measure projections from what is decoded when no latent is active rather than from zero; see
     `projections.absorbed`. Not SAEBench's."""
     examples: int = 10
-    """Tokens of a label that both halves must have, in at least two documents of the held-out one."""
+    """Tokens of a label that both halves must have, in at least two documents of the held-out one;
+    and of a child that means over children are to count."""
 
     def __post_init__(self) -> None:
         shares = ("probe_f1", "f1_jump", "absorber_cosine", "full_cosine", "share")

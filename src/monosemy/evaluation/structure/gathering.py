@@ -38,14 +38,19 @@ class Found:
 
 def gather(
     labels: Labels, found: Mapping[str, Found], left_out: Mapping[str, str],
-    heldout: np.ndarray, compute: Compute,
+    heldout: np.ndarray, compute: Compute, least: int = 1,
 ) -> Absorption:  # fmt: skip
-    """The measurement, from what was `found` of each label that counts."""
+    """The measurement, from what was `found` of each label that counts.
+
+    Means over children are over those with at least `least` tokens: a resample of the documents
+    holds only some of the rarer ones, and an interval over changing children would be off.
+    """
     if not found:
         return Absorption(labels.hierarchy, (), left_out, _nothing())
     documents = np.unique(labels.document.numpy()[heldout])
     sums = _sums(labels, list(found.values()), documents)
-    owners = _owners(labels, list(found))
+    common = sums["tokens_of_child"].sum(0) >= least
+    owners = _owners(labels, list(found)) * common[:, None]
     metrics = {
         "absorption_fraction": _mean_of_ratios("fraction", "tokens"),
         "full_absorption": _mean_of_ratios("full", "tokens"),

@@ -61,7 +61,7 @@ class Absorption:
     labels : those that count.
     left_out : the others, with the reason.
     estimates : means over labels. ``absorption_fraction`` and ``full_absorption``, over tokens and
-        (``_by_child``) over children, so that rare ones weigh as much as common ones, as in the
+        (``_by_child``) over children, so that rarer ones weigh as much as common ones: closer to the
         original, which has every word once; ``split_latents``, how many latents a label is split
         into; ``latents_f1``, what they see together; ``probe_f1``, what activations show. Lower
         absorption is better, where `latents_f1` is high: what no latent stands for, none absorbs.
