@@ -59,9 +59,7 @@ def test_what_is_left_over_is_what_was_not_written(dtype: torch.dtype) -> None:
     x, rest, code, held, W_dec = a_problem(dtype)
     got = branches.explain(rest, code, held, W_dec, 2, 0.3, 0.1)
     parents = code.with_values(got.values).dense() @ W_dec
-    children = branches.written(
-        rest, code.offsets, code.indices, got.children, got.amounts, held
-    )
+    children = branches.written(rest, code.offsets, code.indices, got.children, got.amounts, held)
     torch.testing.assert_close(got.rest, x.to(dtype) - parents - children, atol=1e-5, rtol=1e-5)
     assert got.children[code.indices == BEARERS - 1].max() == -1  # it points at no chart
 

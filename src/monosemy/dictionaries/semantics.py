@@ -12,6 +12,8 @@ from monosemy.dictionaries.cross_layer import CrossLayerTranscoder
 from monosemy.dictionaries.crosscoders import Crosscoder
 from monosemy.dictionaries.flat import FlatDictionary
 from monosemy.dictionaries.gated import GatedDictionary
+from monosemy.dictionaries.hierarchical import HierarchicalDictionary
+from monosemy.dictionaries.local import LocalDictionary
 from monosemy.dictionaries.normalised import CONSTANT, NormalisedDictionary
 from monosemy.dictionaries.pruned import PrunedDictionary
 from monosemy.dictionaries.refined import MatchingPursuit, RefinedDictionary
@@ -27,6 +29,8 @@ _STRUCTURES: dict[type[Dictionary], str] = {
     CrossLayerTranscoder: "cross-layer transcoder",
     RefinedDictionary: "autoencoder with one refining step",
     MatchingPursuit: "matching pursuit",
+    LocalDictionary: "local code",
+    HierarchicalDictionary: "hierarchical dictionary",
 }
 _SIGNED = ("signed_topk", "raw_topk", "identity")
 
@@ -119,8 +123,10 @@ def weights(dictionary: Dictionary) -> dict[str, Tensor]:
     own = {
         name: value.detach()
         for name, value in core.named_parameters()
-        if not name.startswith(("selection.", "first."))
+        if not name.startswith(("selection.", "first.")) and ".selection." not in name
     }
+    if isinstance(core, LocalDictionary):
+        own |= {f"routes_{n}": level.routes for n, level in enumerate(core.levels)}
     return own | _all_thresholds(core)
 
 
@@ -191,6 +197,17 @@ def _details(core: Dictionary) -> dict[str, Any]:
         return {"latents_by_layer": list(core.sizes), "k_by_layer": [s.k for s in core.selection]}
     if isinstance(core, RefinedDictionary):
         return {"step": core.step}
+    if isinstance(core, LocalDictionary):
+        levels = core.levels
+        return {
+            **core.tree(),
+            "rounds": [level.rounds for level in levels],
+            "floor": [float(level.floor) for level in levels],
+            "least": [float(level.least) for level in levels],
+        }
+    if isinstance(core, HierarchicalDictionary):
+        return {"parents": core.trunk.latents, "children": [core.branching],
+                "rank": [core.reads.shape[1]]}  # fmt: skip
     if isinstance(core, MatchingPursuit):
         return {
             "residual_threshold": core.residual_threshold,

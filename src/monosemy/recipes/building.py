@@ -12,14 +12,18 @@ from monosemy.dictionaries.cross_layer import CrossLayerTranscoder
 from monosemy.dictionaries.crosscoders import Crosscoder
 from monosemy.dictionaries.flat import FlatDictionary, random_unit_rows
 from monosemy.dictionaries.gated import GatedDictionary
+from monosemy.dictionaries.hierarchical import HierarchicalDictionary
+from monosemy.dictionaries.local import LocalDictionary
 from monosemy.dictionaries.refined import MatchingPursuit, RefinedDictionary
 from monosemy.dictionaries.selection import Selection, TopK, build_selection
 from monosemy.dictionaries.transcoders import Transcoder
 from monosemy.recipes.recipe import (
+    BRANCHING,
     CROSS_LAYER,
     CROSSCODER,
     GATED,
     LISTA,
+    LOCAL,
     MATCHING_PURSUIT,
     TRANSCODERS,
     DictionaryRecipe,
@@ -27,6 +31,7 @@ from monosemy.recipes.recipe import (
 from monosemy.tensors import kernels
 from monosemy.tensors.axes import Activations, Float, Tensor, Written
 from monosemy.tensors.kernels import PreActivations
+from monosemy.training.local import first_charts
 from monosemy.training.start import Start, sample_directions
 
 # How far what a transcoder's latents write at first is turned out of what they would write on
@@ -81,6 +86,8 @@ def parameters(recipe: DictionaryRecipe, reads: Sequence[int], writes: Sequence[
         layers, d = len(reads), reads[0]
         encoders = layers * m * (d + (2 if recipe.selection == "jumprelu" else 1))
         return encoders + m * d * layers * (layers + 1) // 2 + layers * d
+    if recipe.encoder in BRANCHING:
+        return m * (2 * read + 1) + read + _branch_parameters(recipe, read)
     encoder = 0 if recipe.encoder == MATCHING_PURSUIT else m * (read + 1)
     beside = 2 * m if recipe.encoder == GATED else 0
     if recipe.selection == "jumprelu":
@@ -97,7 +104,39 @@ def _autoencoder(
     if recipe.encoder == MATCHING_PURSUIT:
         return MatchingPursuit(directions, b_dec, recipe.k)
     kind = RefinedDictionary if recipe.encoder == LISTA else FlatDictionary
-    return kind.tied(directions, b_dec, selection)
+    flat = kind.tied(directions, b_dec, selection)
+    if recipe.encoder not in BRANCHING:
+        return flat
+    assert isinstance(flat, FlatDictionary)
+    return _with_children(recipe, flat)
+
+
+def _with_children(recipe: DictionaryRecipe, flat: FlatDictionary) -> Dictionary:
+    """Levels of children that point at no chart yet; or H-SAE's, which begin at random."""
+    draw, config = recipe.compute.generator("children"), recipe.local
+    dictionary: FlatDictionary | LocalDictionary = flat
+    if recipe.encoder != LOCAL:
+        return HierarchicalDictionary.random(flat, config.rank, config.children, draw)
+    for bearers in config.bearers(recipe.latents):
+        charts = first_charts(config, bearers)
+        V = torch.linalg.qr(torch.randn(charts, flat.width, config.rank, generator=draw))[0]
+        C = torch.randn(bearers, config.children, config.rank, generator=draw)
+        dictionary = LocalDictionary(
+            dictionary, V.transpose(1, 2).contiguous(), torch.full((bearers,), -1),
+            nn.functional.normalize(C, dim=2), config.rounds,
+        )  # fmt: skip
+    return dictionary
+
+
+def _branch_parameters(recipe: DictionaryRecipe, width: int) -> int:
+    config, total = recipe.local, 0
+    for bearers in config.bearers(recipe.latents):
+        inside = bearers * config.children * config.rank
+        if recipe.encoder == LOCAL:
+            total += first_charts(config, bearers) * config.rank * width + inside
+        else:
+            total += 2 * (bearers * config.rank * width + inside)
+    return total
 
 
 def _cross_layer(
@@ -120,6 +159,11 @@ def _cross_layer(
 
 
 def _selection(recipe: DictionaryRecipe) -> Selection:
+    if recipe.encoder == LOCAL:
+        return build_selection("batchtopk", recipe.local.proposed(recipe.k), recipe.latents)
+    if recipe.encoder in BRANCHING:
+        parents = max(round(recipe.local.active(recipe.k)[0]), 1)
+        return build_selection("batchtopk", parents, recipe.latents)
     return build_selection(recipe.selection, recipe.k, recipe.latents)
 
 

@@ -10,21 +10,28 @@ from typing import Any
 from monosemy.data.streams import ActivationStream, TokenStream
 from monosemy.dictionaries import files
 from monosemy.dictionaries.base import Dictionary
+from monosemy.dictionaries.hierarchical import HierarchicalDictionary
+from monosemy.dictionaries.local import LocalDictionary
 from monosemy.foundation import storage
 from monosemy.foundation.progress import SILENT, Progress
 from monosemy.recipes import config
 from monosemy.recipes.building import build
-from monosemy.recipes.recipe import DictionaryRecipe
+from monosemy.recipes.recipe import HIERARCHICAL, LOCAL, DictionaryRecipe
 from monosemy.recipes.setting import START_ROWS, OpenSource, Widths, open_source
 from monosemy.tensors.axes import Activations
 from monosemy.tensors.routes import multiplies_bfloat16
 from monosemy.training.end_to_end import LearnEndToEnd, mark_unkept
+from monosemy.training.hierarchical import LearnHierarchical
 from monosemy.training.journal import Journal, read_metrics
+from monosemy.training.local import LearnLocal
 from monosemy.training.loop import Program, Rhythm, Stream, Training, fit
 from monosemy.training.objectives import LearnDictionary
 from monosemy.training.optim import Optimiser
 from monosemy.training.start import Start, look
 from monosemy.training.threshold import settle_threshold
+
+Learner = LearnDictionary | LearnLocal | LearnHierarchical
+"""What turns batches into a dictionary."""
 
 
 def train_dictionary(
@@ -60,7 +67,7 @@ def open_stream(recipe: DictionaryRecipe, opened: OpenSource) -> ActivationStrea
 def _local(
     recipe: DictionaryRecipe, opened: OpenSource, rows: Activations, start: Start,
     stream: ActivationStream,
-) -> tuple[LearnDictionary, Training]:  # fmt: skip
+) -> tuple[Learner, Training]:  # fmt: skip
     """Learn from activations."""
     program = begin(recipe, opened, rows, start, len(stream))
     return program, _training(recipe, program, stream, len(stream), recipe.batch)
@@ -68,7 +75,7 @@ def _local(
 
 def _end_to_end(
     recipe: DictionaryRecipe, opened: OpenSource, rows: Activations, start: Start
-) -> tuple[LearnDictionary, Training]:
+) -> tuple[Learner, Training]:
     """Learn from what the model predicts: as many tokens a step as ``batch``, in whole contexts."""
     setting = opened.setting
     assert setting is not None, "shards were refused with the recipe"
@@ -76,6 +83,7 @@ def _end_to_end(
     at_once = max(recipe.batch // contexts.length, 1)
     steps = max(recipe.epochs * len(contexts) // at_once, 1)
     local = begin(recipe, opened, rows, start, steps)
+    assert isinstance(local, LearnDictionary), "branching encoders were refused with the recipe"
     places = setting.places
     program = LearnEndToEnd(local, places.loaded, recipe.end_to_end, places.reads, places.writes)
     stream = TokenStream(mark_unkept(contexts), at_once, recipe.compute)
@@ -99,19 +107,27 @@ def look_at(recipe: DictionaryRecipe, widths: Widths, rows: Activations) -> Star
 
 def begin(
     recipe: DictionaryRecipe, widths: Widths, rows: Activations, start: Start, steps: int
-) -> LearnDictionary:
+) -> Learner:
     """The dictionary as it stands before the first step, in the units of `start`."""
     dictionary = build(recipe, rows, start, widths.read, widths.written)
     dictionary = dictionary.to(recipe.compute.device).train()
     bfloat16_pays = multiplies_bfloat16(dictionary.b_dec.device.type)
-    dictionary.propose = {"auto": bfloat16_pays}.get(
-        recipe.precision, recipe.precision == "bfloat16"
-    )
-    return LearnDictionary(dictionary, start, recipe.objective, steps, recipe.seed)
+    # The part that has a linear encoder: a branching dictionary's parents.
+    flat = {LOCAL: "parents", HIERARCHICAL: "trunk"}.get(recipe.encoder)
+    learns = getattr(dictionary, flat) if flat else dictionary
+    learns.propose = {"auto": bfloat16_pays}.get(recipe.precision, recipe.precision == "bfloat16")
+    local = LearnDictionary(learns, start, recipe.objective, steps, recipe.seed)
+    if isinstance(dictionary, LocalDictionary):
+        return LearnLocal(
+            local, dictionary, recipe.local, recipe.local.active(recipe.k), recipe.seed
+        )
+    if isinstance(dictionary, HierarchicalDictionary):
+        return LearnHierarchical(local, dictionary)
+    return local
 
 
 def finish(
-    recipe: DictionaryRecipe, program: LearnDictionary, start: Start, rows: Activations,
+    recipe: DictionaryRecipe, program: Learner, start: Start, rows: Activations,
     folder: Path, tokens: int,
 ) -> Dictionary:  # fmt: skip
     """What was learned from `tokens`, in the activations' own units, written to `folder`."""

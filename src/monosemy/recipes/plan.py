@@ -18,13 +18,12 @@ from monosemy.models import tap
 from monosemy.models.loading import LoadedModel
 from monosemy.models.sites import Site
 from monosemy.recipes.building import parameters
-from monosemy.recipes.dictionary import begin, look_at
+from monosemy.recipes.dictionary import Learner, begin, look_at
 from monosemy.recipes.memory import MIB, Reading, estimate, keep_within
 from monosemy.recipes.recipe import DictionaryRecipe, check
 from monosemy.recipes.setting import START_ROWS, Widths, load_places, open_source, reading_of
 from monosemy.tensors.axes import Int, Tensor
 from monosemy.training.loop import advance_program
-from monosemy.training.objectives import LearnDictionary
 from monosemy.training.optim import Optimiser
 
 # Characters that are tokenised for the time of it.
@@ -129,7 +128,7 @@ def _time_step(recipe: DictionaryRecipe, reading: Reading) -> float:
     return early * falling / 2 + at(recipe.steps) * (1 - falling / 2) if falling else early
 
 
-def _share_of_falling(recipe: DictionaryRecipe, program: LearnDictionary) -> float:
+def _share_of_falling(recipe: DictionaryRecipe, program: Learner) -> float:
     """The share of all steps during which more than k latents are active."""
     more = bool(program.k) and (recipe.objective.k_start or 0) > recipe.k
     return recipe.objective.k_fall if more else 0.0

@@ -10,6 +10,7 @@ from monosemy.foundation.errors import nearest, refuse
 from monosemy.tensors.compute import DTYPES, Compute
 from monosemy.training import end_to_end
 from monosemy.training.end_to_end import EndToEndConfig
+from monosemy.training.local_config import LocalConfig
 from monosemy.training.objectives import ObjectiveConfig
 from monosemy.training.optim import OptimConfig
 from monosemy.training.start import CENTRES, DIRECTIONS
@@ -20,7 +21,10 @@ TRANSCODERS = ("transcoder", "skip_transcoder", CROSS_LAYER)
 """Structures that write where they do not read."""
 STRUCTURES = (AUTOENCODER, *TRANSCODERS, CROSSCODER)
 LINEAR, GATED, LISTA, MATCHING_PURSUIT = "linear", "gated", "lista", "matching_pursuit"
-ENCODERS = (LINEAR, GATED, LISTA, MATCHING_PURSUIT)
+LOCAL, HIERARCHICAL = "local", "hierarchical"
+BRANCHING = (LOCAL, HIERARCHICAL)
+"""Encoders whose latents have children: ``latents`` counts parents."""
+ENCODERS = (LINEAR, GATED, LISTA, MATCHING_PURSUIT, *BRANCHING)
 
 
 @dataclass(frozen=True)
@@ -60,8 +64,9 @@ class DictionaryRecipe:
     latents: int = 4096
     """Size of the dictionary; of each layer, for a cross-layer transcoder."""
     encoder: str = "linear"
-    """How latents are read off: ``linear``, ``gated``, ``lista`` (one step of explaining away) or
-    ``matching_pursuit`` (one latent at a time)."""
+    """How latents are read off: ``linear``, ``gated``, ``lista`` (one step of explaining away),
+    ``matching_pursuit`` (one latent at a time), ``local`` (latents have children in shared charts) or
+    ``hierarchical`` (children in a subspace of each latent's own, as in H-SAE)."""
     selection: str = "batchtopk"
     """Which latents stay active: ``relu``, ``topk``, ``batchtopk`` or ``jumprelu``."""
     k: int = 16
@@ -78,6 +83,8 @@ class DictionaryRecipe:
     """Where `W_dec` begins: ``random``, or ``data`` (sampled activations, centred)."""
     objective: ObjectiveConfig = field(default_factory=lambda: ObjectiveConfig(k_start=64))
     """Weights of the loss."""
+    local: LocalConfig = field(default_factory=LocalConfig)
+    """Children of the latents, where they have any (``encoder`` is ``local`` or ``hierarchical``)."""
     end_to_end: EndToEndConfig = field(default_factory=EndToEndConfig)
     """Learn from what the model predicts with the reconstruction in the activation's place."""
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(learning_rate=2e-3))
@@ -233,6 +240,26 @@ def _encoder_reasons(recipe: DictionaryRecipe) -> list[str]:
         )
     if encoder == MATCHING_PURSUIT and recipe.whiten:
         reasons.append("whiten = true does not fold into a tied encoder (matching_pursuit)")
+    return reasons + (_branching_reasons(recipe) if encoder in BRANCHING else [])
+
+
+def _branching_reasons(recipe: DictionaryRecipe) -> list[str]:
+    encoder, reasons = recipe.encoder, recipe.local.refuse_for(recipe.latents, recipe.k)
+    if recipe.selection != "batchtopk":
+        reasons.append(
+            f"encoder = {encoder!r} steers how many are active over a batch: selection = "
+            f"{recipe.selection!r}, wanted batchtopk"
+        )
+    if recipe.whiten:
+        reasons.append(f"whiten = true does not fold into orthonormal charts ({encoder})")
+    if recipe.objective.nested:
+        reasons.append(f"prefixes of encoder = {encoder!r} are not defined; leave them out")
+    if recipe.objective.decoder != "unit":
+        reasons.append(
+            f"objective.decoder = {recipe.objective.decoder!r}: {encoder} wants unit rows"
+        )
+    if recipe.end_to_end.wanted:
+        reasons.append(f"encoder = {encoder!r} learns at the site only, not end to end")
     return reasons
 
 

@@ -217,8 +217,11 @@ class LearnDictionary:
         self.nesting.load_state_dict(state.get("nesting", {}))
         self.step = int(state["step"])
 
-    def result(self) -> Dictionary:
-        """The dictionary in the activations' own units, in evaluation mode. Ends the training."""
+    def result(self, whole: Dictionary | None = None) -> Dictionary:
+        """The dictionary in the activations' own units, in evaluation mode. Ends the training.
+
+        `whole` is what it is a part of, where that is folded with it.
+        """
         if self.k:
             self.module.selection.k = self.k
         for matrix, _ in self.module.row_matrices():
@@ -229,7 +232,7 @@ class LearnDictionary:
             if self.nesting.by_rate:
                 self.module.rearrange_(self.nesting.order)
         read, write = self.places()
-        return self.module.fold_(read, write).eval()
+        return (whole or self.module).fold_(read, write).eval()
 
     def places(self) -> tuple[Units, Units]:
         """The units of what is read and of what is written."""

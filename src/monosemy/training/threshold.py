@@ -9,14 +9,18 @@ from functools import partial
 import torch
 
 from monosemy.dictionaries.base import Dictionary
+from monosemy.dictionaries.local import LocalDictionary
 from monosemy.dictionaries.selection import BatchTopK, JumpReLU, Selection
 from monosemy.tensors.axes import Activations, Tensor
 from monosemy.tensors.codes import SparseCode
 from monosemy.tensors.kernels import PreActivations
+from monosemy.training.local_steering import settle
 from monosemy.training.sparsity import single_selections
 
 # Thresholds of a JumpReLU are lowered to this share at most: what lies below was never learned.
 _LEAST_FACTOR = 0.5
+# Rows that the thresholds of a local dictionary are settled on, round after round.
+_LOOKED_AT = 8192
 
 
 @torch.no_grad()
@@ -33,12 +37,16 @@ def settle_threshold(
     * JumpReLU under a controller, `target_l0`: all thresholds are multiplied by one factor, halfway
       between the two at which L0 steps over the target. The controller leaves it near one.
 
+    * A local dictionary that was trained: its proposals first, then how many stay and have children.
+
     Other selections are left alone.
     """
     batchwise = [part for part in dictionary.modules() if isinstance(part, BatchTopK)]
     if batchwise:
         with _asked_instead(batchwise, partial(_settle, target=target_l0)):
             dictionary.code(rows)
+    if isinstance(dictionary, LocalDictionary) and dictionary.aims:
+        settle(dictionary, rows[:_LOOKED_AT], dictionary.aims)
     found = single_selections(dictionary.selection)
     jumps = [part for part in found if isinstance(part, JumpReLU)]
     if target_l0 is not None and jumps:

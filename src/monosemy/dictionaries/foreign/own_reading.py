@@ -7,6 +7,9 @@
 ``lista``                  ``step``, and the first selection's ``threshold_first``
 ``pruned``                 ``pruning_threshold``, and the dictionary inside under ``inner``
 ``normalised``             ``norm``, ``eps``, ``factor``, ``factor_out``, and ``inner``
+``local``                  ``V_l`` (chart, rank, width), ``routes_l``, ``C_l`` (bearer, child, rank) of each
+                           ``level``; ``rounds``, ``floor``, ``least``, and ``inner``
+``hierarchical``           ``reads``, ``writes`` (latent, rank, width), ``C_enc``, ``C_dec``, ``t``, and ``inner``
 =========================  ==========================================================================
 
 Matrices lie as in SAELens: ``W_enc`` (read, latent), ``W_dec`` (latent, written); of a cross-layer
@@ -21,9 +24,11 @@ from monosemy.dictionaries.base import WEIGHINGS, Dictionary
 from monosemy.dictionaries.cross_layer import CrossLayerTranscoder
 from monosemy.dictionaries.crosscoders import Crosscoder
 from monosemy.dictionaries.flat import FlatDictionary
-from monosemy.dictionaries.foreign import saelens_reading
+from monosemy.dictionaries.foreign import saelens_reading, trained_k
 from monosemy.dictionaries.foreign.reading import Shape
 from monosemy.dictionaries.foreign.saelens_reading import Config, Tensors, is_count, is_real, short
+from monosemy.dictionaries.hierarchical import HierarchicalDictionary
+from monosemy.dictionaries.local import LocalDictionary
 from monosemy.dictionaries.normalised import NORMS, NormalisedDictionary
 from monosemy.dictionaries.pruned import PrunedDictionary
 from monosemy.dictionaries.refined import RefinedDictionary
@@ -41,9 +46,11 @@ from monosemy.dictionaries.transcoders import Transcoder
 from monosemy.tensors.axes import Tensor
 
 WRAPPERS = ("pruned", "normalised")
+LOCAL, HIERARCHICAL = "local", "hierarchical"
+BRANCHING = (LOCAL, HIERARCHICAL)
 LINEAR = ("general", "crosscoder", "lista")
 CROSS_LAYER = "cross_layer_transcoder"
-OWN = (*LINEAR, CROSS_LAYER, *WRAPPERS)
+OWN = (*LINEAR, CROSS_LAYER, *WRAPPERS, *BRANCHING)
 WITHOUT_K: dict[str, Callable[[], Selection]] = {"relu": ReLU, "identity": Identity}
 WITH_K: dict[str, Callable[[int], Selection]] = {
     "topk": TopK,
@@ -55,6 +62,8 @@ JUMPRELU = "jumprelu"
 SELECTIONS = (*WITHOUT_K, *WITH_K, JUMPRELU)
 # A wrapper in a wrapper is the most that means something; a file could nest without end.
 _DEPTH = 3
+# Levels of children in each other.
+_LEVELS = 8
 
 
 def known(architecture: object) -> bool:
@@ -73,6 +82,8 @@ def config_reasons(config: Config, depth: int = 0) -> list[str]:
         return saelens_reading.config_reasons(config)
     if architecture in WRAPPERS:
         return _wrapper_reasons(config, depth)
+    if architecture in BRANCHING:
+        return _branching_reasons(config, depth)
     if architecture == CROSS_LAYER:
         return _layer_reasons(config)
     return _linear_reasons(config)
@@ -83,6 +94,8 @@ def shapes(config: Config) -> dict[str, Shape]:
     architecture = config.get("architecture")
     if architecture in WRAPPERS:
         return shapes(config["inner"])
+    if architecture in BRANCHING:
+        return shapes(config["inner"]) | _branching_shapes(config)
     if architecture == CROSS_LAYER:
         return _layer_shapes(config)
     named = _linear_shapes(config) if architecture in LINEAR else saelens_reading.SHAPES.get(
@@ -100,6 +113,8 @@ def build(config: Config, tensors: Tensors) -> Dictionary:
         return saelens_reading.build(config, tensors)
     if architecture == "pruned":
         return PrunedDictionary(build(config["inner"], tensors), config["pruning_threshold"])
+    if architecture in BRANCHING:
+        return _branching(config, tensors)
     if architecture == "normalised":
         rule = config["norm"], config["eps"], config["factor"], config["factor_out"]
         return NormalisedDictionary(build(config["inner"], tensors), *rule)
@@ -123,6 +138,34 @@ def _linear(config: Config, tensors: Tensors) -> Dictionary:
         made.autoencodes = config.get("autoencodes", False)
         return made
     return FlatDictionary(*parts, selection, centred, weighing)
+
+
+def _branching(config: Config, tensors: Tensors) -> Dictionary:
+    trunk = build(config["inner"], tensors)
+    trained_k.recall(trunk, config)
+    if config["architecture"] == HIERARCHICAL:
+        assert isinstance(trunk, FlatDictionary), "another was refused"
+        own = ("reads", "writes", "C_enc", "C_dec", "t")
+        return HierarchicalDictionary(trunk, *(tensors[name] for name in own))
+    assert isinstance(trunk, FlatDictionary | LocalDictionary), "another was refused"
+    level = config["level"]
+    V, routes, C = (tensors[f"{name}_{level}"] for name in ("V", "routes", "C"))
+    rule = config["rounds"], config["floor"], config["least"]
+    return LocalDictionary(trunk, V, routes.long(), C, *rule)
+
+
+def _branching_shapes(config: Config) -> dict[str, Shape]:
+    children, rank = config.get("children", "child"), config.get("rank", "rank")
+    if config.get("architecture") == HIERARCHICAL:
+        found: dict[str, Shape] = dict.fromkeys(("C_enc", "C_dec"), ("d_sae_in", children, rank))
+        found |= dict.fromkeys(("reads", "writes"), ("d_sae_in", rank, config.get("d_in", "d_in")))
+        return found | {"t": ("d_sae_in", children)}
+    level, bearers = config.get("level"), config.get("bearers", "bearer")
+    return {
+        f"V_{level}": (config.get("charts", "chart"), rank, config.get("d_in", "d_in")),
+        f"routes_{level}": (bearers,),
+        f"C_{level}": (bearers, children, rank),
+    }
 
 
 def _layers(config: Config, tensors: Tensors) -> Dictionary:
@@ -252,6 +295,38 @@ def _wrapper_reasons(config: Config, depth: int) -> list[str]:
             reasons.append(f"{name} = {short(config.get(name))}; wanted a number")
     if config["architecture"] == "normalised" and config.get("norm") not in NORMS:
         reasons.append(f"norm = {short(config.get('norm'))}; known: {', '.join(NORMS)}")
+    return reasons
+
+
+def _branching_reasons(config: Config, depth: int) -> list[str]:
+    inner = config.get("inner")
+    if not isinstance(inner, dict):
+        return [f"inner = {short(inner)}; wanted the configuration of the parents"]
+    if depth >= _LEVELS:
+        return [f"levels of children are nested more than {_LEVELS} deep"]
+    reasons = config_reasons(inner, depth + 1)
+    known = ("standard", "topk", "jumprelu", "general")
+    local = config["architecture"] == LOCAL
+    if inner.get("architecture") not in (*known, *([LOCAL] if local else [])):
+        reasons.append(f"inner is {short(inner.get('architecture'))}; wanted an autoencoder")
+    elif "d_out" in inner:
+        reasons.append("inner writes another place than it reads; wanted an autoencoder")
+    counts = ("d_in", "d_sae", "rank", "children")
+    counts += ("level", "charts", "bearers") if local else ()
+    reasons += [
+        f"{name} = {short(config.get(name))}; wanted a whole number above zero"
+        for name in counts
+        if not is_count(config.get(name))
+    ]
+    if local:
+        reasons += [f"{name} = {short(config.get(name))}; wanted a number of at least 0"
+                    for name in ("rounds", "floor", "least")
+                    if not is_real(config.get(name)) or config[name] < 0]  # fmt: skip
+        if not isinstance(config.get("rounds"), int):
+            reasons.append(f"rounds = {short(config.get('rounds'))}; wanted a whole number")
+        above = inner.get("level", 0) if inner.get("architecture") == LOCAL else 0
+        if config.get("level") != above + 1:
+            reasons.append(f"level = {short(config.get('level'))} above level {short(above)}")
     return reasons
 
 

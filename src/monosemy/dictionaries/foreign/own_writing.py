@@ -7,9 +7,18 @@ from monosemy.dictionaries.cross_layer import CrossLayerTranscoder
 from monosemy.dictionaries.crosscoders import Crosscoder
 from monosemy.dictionaries.flat import FlatDictionary
 from monosemy.dictionaries.foreign import saelens_writing
-from monosemy.dictionaries.foreign.own_reading import CROSS_LAYER, JUMPRELU, SELECTIONS, WITH_K
+from monosemy.dictionaries.foreign.own_reading import (
+    CROSS_LAYER,
+    HIERARCHICAL,
+    JUMPRELU,
+    LOCAL,
+    SELECTIONS,
+    WITH_K,
+)
 from monosemy.dictionaries.foreign.saelens_reading import Config, Tensors
 from monosemy.dictionaries.foreign.saelens_writing import tensors_of, threshold_of
+from monosemy.dictionaries.hierarchical import HierarchicalDictionary
+from monosemy.dictionaries.local import LocalDictionary
 from monosemy.dictionaries.normalised import NormalisedDictionary
 from monosemy.dictionaries.pruned import PrunedDictionary
 from monosemy.dictionaries.refined import RefinedDictionary
@@ -27,6 +36,8 @@ def describe(dictionary: Dictionary) -> tuple[Config, Tensors]:
         return _wrapped(dictionary, "normalised", rule)
     if isinstance(dictionary, PrunedDictionary):
         return _wrapped(dictionary, "pruned", {"pruning_threshold": dictionary.threshold})
+    if isinstance(dictionary, LocalDictionary | HierarchicalDictionary):
+        return _describe_branching(dictionary)
     if isinstance(dictionary, CrossLayerTranscoder):
         return _describe_layers(dictionary)
     return _describe_linear(dictionary)
@@ -38,6 +49,28 @@ def _wrapped(
     inner, tensors = describe(dictionary.inner)
     sizes = {"d_in": dictionary.width, "d_sae": dictionary.latents}
     return {"architecture": name, **sizes, **rule, "inner": inner}, tensors
+
+
+def _describe_branching(
+    dictionary: LocalDictionary | HierarchicalDictionary,
+) -> tuple[Config, Tensors]:
+    inner, tensors = describe(dictionary.trunk)
+    sizes = {"d_in": dictionary.width, "d_sae": dictionary.latents}
+    if isinstance(dictionary, HierarchicalDictionary):
+        own = ("reads", "writes", "C_enc", "C_dec", "t")
+        tensors |= {name: getattr(dictionary, name).detach() for name in own}
+        shape = {"rank": dictionary.reads.shape[1], "children": dictionary.branching}
+        return {"architecture": HIERARCHICAL, **sizes, **shape, "inner": inner}, tensors
+    level = len(dictionary.levels)
+    tensors |= {f"V_{level}": dictionary.V.detach(), f"C_{level}": dictionary.C.detach(),
+                f"routes_{level}": dictionary.routes}  # fmt: skip
+    rule = {
+        "level": level, "charts": len(dictionary.V), "rank": dictionary.V.shape[1],
+        "bearers": dictionary.bearers, "children": dictionary.branching,
+        "rounds": dictionary.rounds, "floor": float(dictionary.floor),
+        "least": float(dictionary.least),
+    }  # fmt: skip
+    return {"architecture": LOCAL, **sizes, **rule, "inner": inner}, tensors
 
 
 def _describe_linear(dictionary: Dictionary) -> tuple[Config, Tensors]:

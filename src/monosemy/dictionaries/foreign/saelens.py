@@ -151,11 +151,17 @@ def _positive_threshold(tensors: Tensors) -> Tensors:
 def _widest(config: Config, tensors: Tensors) -> Tensors:
     """All in one type, in which no digit is lost: as the configuration says, or wider."""
     dtype = _DTYPES[_dtype(config)]
+    as_they_are = {name for name in tensors if name == "topk_threshold" or _counts(name)}
     for name, tensor in tensors.items():
-        if name != "topk_threshold":  # one number, always in float64
+        if name not in as_they_are:  # one number, always in float64; numbers of charts
             dtype = torch.promote_types(dtype, tensor.dtype)
-    return {name: tensor.to(dtype) if name != "topk_threshold" else tensor
+    return {name: tensor if name in as_they_are else tensor.to(dtype)
             for name, tensor in tensors.items()}  # fmt: skip
+
+
+def _counts(name: str) -> bool:
+    """Whether the tensor of this name holds whole numbers."""
+    return name.startswith("routes_")
 
 
 def _dtype(config: Config) -> str:
@@ -172,7 +178,9 @@ def _reasons(config: Config, tensors: Tensors) -> list[str]:
     architecture = config.get("architecture")
     if not own_reading.known(architecture) or (reasons and architecture in own_reading.OWN):
         return reasons
-    return [*reasons, *tensor_reasons(tensors, own_reading.shapes(config))]
+    checked = {name: tensor.double() if _counts(name) and tensor.dtype is torch.int64 else tensor
+               for name, tensor in tensors.items()}  # fmt: skip
+    return [*reasons, *tensor_reasons(checked, own_reading.shapes(config))]
 
 
 def _metadata(config: Config) -> dict[str, Any]:

@@ -1,0 +1,238 @@
+"""How a local dictionary learns: parents alone, then children in charts that are found and found again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.functional import normalize
+
+from monosemy.dictionaries.local import Level, LocalDictionary
+from monosemy.tensors import branches, kernels
+from monosemy.tensors.axes import Activations, Bool, Float, Tensor, Written
+from monosemy.tensors.codes import SparseCode
+from monosemy.tensors.compute import Compute
+from monosemy.training import charts
+from monosemy.training.charts import Bank
+from monosemy.training.local_config import FOUND, ONE_EACH, LocalConfig
+from monosemy.training.local_knee import knee
+from monosemy.training.local_stages import Stages
+from monosemy.training.local_steering import begin_floor, steer
+from monosemy.training.loop import Readings
+from monosemy.training.objectives import LearnDictionary
+
+# A bearer that had fewer residuals than this when charts were found is not there: it begins anew.
+_FEW = 4
+
+
+class LearnLocal:
+    """``FVU + FVU of the proposals + aux · AuxK`` over a local dictionary's parents and children.
+
+    1. Parents alone, by `LearnDictionary`, for ``begin`` of the steps.
+    2. From then on active parents explain what the others leave (`branches.explain`); the error is that
+       of what is left in the end. Activations are least squares, so directions learn at fixed ones.
+       The encoder learns what it can still give: that its proposals, with the children taken out of what
+       they are to explain, reconstruct with the directions held fixed.
+    3. ``times`` times until ``until``, charts are found from the residuals of a stretch of steps (see
+       `training.charts`), every bearer is routed anew, and its children begin at the clusters of its
+       residuals inside its chart. With charts not fixed in number, as many as there are at the knee:
+       charts are allocated and removed. Parents that hardly appeared begin anew where the error is
+       largest. Deeper levels begin one after the other.
+    4. What is left of the run with everything in place.
+
+    ``floor`` and ``least`` are steered so that as many parents and children are active as wanted.
+
+    Parameters
+    ----------
+    local : learns the parents.
+    dictionary : the local dictionary over ``local.module``.
+    config : its stages.
+    active : parents, children, ... of a token that are to be active on average.
+    seed : of what is drawn while learning.
+    """
+
+    def __init__(
+        self, local: LearnDictionary, dictionary: LocalDictionary, config: LocalConfig,
+        active: Sequence[float], seed: int = 0,
+    ):  # fmt: skip
+        self.local = local
+        self.dictionary = dictionary
+        self.config = config
+        self.active = tuple(active)
+        self.stages = Stages(config, local.steps, len(dictionary.levels))
+        self.compute = Compute(seed=seed)
+        self.bank: Bank | None = None
+        self.curves: list[dict[str, Any]] = []
+        self._worst: tuple[Activations, Float[Tensor, "token"]] | None = None
+        self._found: tuple[Readings, Tensor] | None = None
+
+    @property
+    def module(self) -> LocalDictionary:
+        """What learns."""
+        return self.dictionary
+
+    @property
+    def k(self) -> float:
+        """Active parents that the encoder proposes."""
+        return self.local.k
+
+    @property
+    def step(self) -> int:
+        """Steps that were taken."""
+        return self.local.step
+
+    @step.setter
+    def step(self, value: int) -> None:
+        self.local.step = value
+
+    def loss(self, batch: Float[Tensor, "token columns"]) -> tuple[Float[Tensor, ""], Readings]:
+        """See the class. Readings: those of `LearnDictionary`; ``l0`` counts every level."""
+        if not self.stages.explains(self.local.step):
+            return self.local.loss(batch)
+        total, readings = self.local.loss(batch, self._unexplained)
+        assert self._found is not None
+        return total, readings | self._found[0]
+
+    def _unexplained(
+        self, code: SparseCode, x: Activations, target: Written
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""], Written]:
+        """What is lowered, the FVU, and what is left over."""
+        dictionary, parents_of = self.dictionary, self.dictionary.parents
+        if float(dictionary.levels[0].floor) == 0:
+            begin_floor(dictionary.levels[0], code, self.active[0])
+        full, parents, levels = dictionary.find(x, code)
+        last = levels[-1].explained
+        held = [(level.bearers, level.explained, level.charts) for level in levels]
+        kept = levels[0].bearers.with_values(levels[0].explained.values)
+        W_dec, b_dec = parents_of.W_dec, parents_of.b_dec
+        error = branches.squared_error(last, kept, held, W_dec, b_dec).mean() / self.local.variance
+        childless = last.rest + parents_of.decode(parents.detach()).detach()
+        fixed = W_dec.detach(), b_dec.detach()
+        proposed = kernels.squared_error(code, *fixed, childless)[0].mean() / self.local.variance
+        counts = steer(dictionary, parents, levels, self.active)
+        self._gather(levels, x)
+        self._found = {"l0": full.counts.sum() / full.tokens, **counts}, last.rest
+        return error + proposed, error.detach(), last.rest
+
+    # --- stages -------------------------------------------------------------------------------
+
+    def _gather(self, levels: list[Level], x: Activations) -> None:
+        """Before charts are found, keep what each bearer leaves over."""
+        level = self.stages.gathers(self.local.step)
+        if level is None:
+            return
+        one, found = self.dictionary.levels[level], levels[level]
+        if self.bank is None:
+            self.bank = Bank(one.bearers, self.config.samples, one.width, x)
+        kept = found.explained.values > 0
+        entries = found.bearers.with_values(found.explained.values).keep(kept)
+        own = _own_parts(found, kept)
+        self.bank.add(entries.indices, found.explained.rest[entries.rows] + own, entries.values)
+        self._worst = found.explained.rest, found.explained.rest.square().sum(1)
+
+    @torch.no_grad()
+    def renew(self) -> Sequence[tuple[nn.Parameter, Tensor]]:
+        """Charts stay orthonormal and children of length one; charts are found when it is time."""
+        fresh = list(self.local.renew())
+        for level in self.dictionary.levels:
+            level.V.copy_(charts.near_orthonormal(level.V))
+            level.C.copy_(normalize(level.C, dim=2))
+        due = self.stages.due(self.local.step)
+        if due is None or self.bank is None:
+            return fresh
+        bank, self.bank = self.bank, None
+        return [*fresh, *self._find_charts(due, bank)]
+
+    def _find_charts(self, at: int, bank: Bank) -> list[tuple[nn.Parameter, Tensor]]:
+        level = self.dictionary.levels[at]
+        draw = self.compute.generator(f"charts of level {at} at step {self.local.step}")
+        weighed = bank.weights().sqrt()[:, None, None]
+        rank = level.V.shape[1]
+        F = charts.factors(bank, 2 * rank) * weighed
+        wanted = len(level.V)
+        if self.config.charts == FOUND:
+            wanted = self._knee(at, F, rank)
+        found = charts.find_charts(F, wanted, rank, draw)
+        level.V[: len(found.V)] = found.V
+        level.routes.copy_(found.routes)
+        inside = torch.einsum("bmd,brd->bmr", bank.rows, level.V[found.routes])
+        level.C.copy_(charts.cluster(inside, bank.counts, level.branching, draw))
+        few = bank.counts < _FEW
+        level.routes[few] = -1
+        fresh: list[tuple[nn.Parameter, Tensor]] = [
+            (level.V, torch.arange(len(level.V))), (level.C, torch.arange(len(level.C)))]  # fmt: skip
+        return fresh + (self._begin_anew(few, draw) if at == 0 else [])
+
+    def _knee(self, at: int, F: Tensor, rank: int) -> int:
+        merged = charts.merge(F[: charts.MERGED], rank)
+        wanted = knee(merged.captured)
+        self.curves.append({"step": self.local.step, "level": at, "charts": wanted})
+        return wanted if wanted is not None else len(F)
+
+    def _begin_anew(
+        self, absent: Bool[Tensor, "latent"], draw: torch.Generator
+    ) -> list[tuple[nn.Parameter, Tensor]]:
+        """Parents that are not there take the direction of what is left over where that is most."""
+        rows = absent.nonzero()[:, 0]
+        if not len(rows) or self._worst is None:
+            return []
+        rest, error = self._worst
+        rows = rows[: int((error > 0).sum())]
+        if not len(rows):
+            return []
+        chosen = torch.multinomial(error.square().cpu(), len(rows), generator=draw)
+        direction = normalize(rest[chosen.to(rest.device)], dim=1)
+        parents = self.dictionary.parents
+        size = parents.W_enc.norm(dim=1).median()
+        parents.W_dec[rows], parents.W_enc[rows], parents.b_enc[rows] = (
+            direction,
+            size * direction,
+            0.0,
+        )
+        self.local.firing.silent[rows] = 0
+        return [(parameter, rows) for parameter in (parents.W_dec, parents.W_enc, parents.b_enc)]
+
+    # --- what the loop asks -------------------------------------------------------------------
+
+    def at_work(self) -> AbstractContextManager[None]:
+        """The kernels bring threads of their own."""
+        return self.local.at_work()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Every level, what the parents' training remembers, and residuals that are being kept."""
+        bank = None if self.bank is None else self.bank.state_dict()
+        return {
+            "module": self.dictionary.state_dict(), "local": self.local.state_dict(), "bank": bank,
+            "curves": self.curves,
+        }  # fmt: skip
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up a state saved by `state_dict`."""
+        self.local.load_state_dict(state["local"])
+        self.dictionary.load_state_dict(state["module"])
+        self.bank = None if state["bank"] is None else Bank.load(state["bank"])
+        self.curves = list(state["curves"])
+
+    def result(self) -> LocalDictionary:
+        """The dictionary in the activations' own units, in evaluation mode. Ends the training."""
+        self.dictionary.aims = self.active
+        self.local.result(self.dictionary)
+        return self.dictionary
+
+
+def _own_parts(level: Level, kept: Bool[Tensor, "active"]) -> Float[Tensor, "active width"]:
+    """What the child of each entry wrote."""
+    found, charted = level.explained, level.charts
+    bearers, children = level.bearers.indices[kept], found.children[kept]
+    inside = (
+        charted.C[bearers, children.clamp_min(0)] * (found.amounts[kept] * (children >= 0))[:, None]
+    )
+    return (inside[:, None] @ charted.V[charted.routes[bearers].clamp_min(0)])[:, 0]
+
+
+def first_charts(config: LocalConfig, bearers: int) -> int:
+    """How many charts there is room for: what was asked, or one for each bearer."""
+    return bearers if config.charts in (ONE_EACH, FOUND) else min(config.charts, bearers)
