@@ -152,7 +152,8 @@ def _measure(
             positive = probed.labels.is_(name).numpy()
             parts = split(fitting, positive[~held], measured, positive[held], config)
             tokens = np.flatnonzero(held & positive & (probe.scores(x) > 0))
-            cosine = rows @ probe.direction
+            # In float32: or all directions would be copied into float64 for every label.
+            cosine = rows @ probe.direction.astype(np.float32)
             seen = Seen(
                 code[tokens], cosine, length * cosine, (x[tokens] - beginning) @ probe.direction
             )
