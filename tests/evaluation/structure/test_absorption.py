@@ -5,6 +5,7 @@ import torch
 
 from monosemy.dictionaries.crosscoders import Crosscoder
 from monosemy.dictionaries.flat import FlatDictionary
+from monosemy.dictionaries.local import LocalDictionary
 from monosemy.dictionaries.normalised import NormalisedDictionary
 from monosemy.dictionaries.selection import ReLU, TopK
 from monosemy.dictionaries.transcoders import Transcoder
@@ -167,3 +168,16 @@ def test_dictionaries_that_a_probe_says_nothing_about_are_refused(planted):
     ):
         with pytest.raises(UserError, match=message):
             absorption(made, *planted)
+
+
+def test_children_of_local_dictionaries_are_latents_like_others(planted):
+    # Two parents on axes 0 and 1; each has two children in a chart of axes 2 to 5.
+    trunk = FlatDictionary.tied(torch.eye(8)[:2], torch.zeros(8), ReLU())
+    V = torch.stack([torch.eye(8)[2:4], torch.eye(8)[4:6]])
+    C = torch.eye(2).expand(2, 2, 2).contiguous()
+    local = LocalDictionary(trunk, V, torch.tensor([0, 1]), C).eval()
+    found = absorption(local, *planted)
+    assert [label.latents for label in found.labels] == [(0,), (1,)]
+    assert value(found, "absorption_fraction") == pytest.approx(0, abs=0.02)
+    assert value(found, "full_absorption") == 0
+    assert value(found, "latents_f1") == 1.0
