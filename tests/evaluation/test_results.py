@@ -119,3 +119,17 @@ def test_a_table_puts_columns_side_by_side():
         "l0   1.0000",
         "mse  2.0000  3.0000",
     ]
+
+
+def test_large_sums_are_drawn_in_pieces_that_change_nothing(monkeypatch):
+    draw = np.random.default_rng(0)
+    sums = {"a": draw.random((30, 50)), "b": draw.random(30) + 1}
+    metrics = {"ratio": Metric(lambda t: t["a"].mean(-1) / t["b"])}
+    whole = estimate(sums, metrics, 1)
+    seen = []
+    monkeypatch.setattr(results, "_ENTRIES", 1000)
+    watched = {"ratio": Metric(lambda t: seen.append(len(t["b"])) or metrics["ratio"].formula(t))}
+    pieces = estimate(sums, watched, 1)
+    assert max(seen) <= 1000 // 50 + 1
+    assert pieces["ratio"].low == pytest.approx(whole["ratio"].low, abs=1e-12)
+    assert pieces["ratio"].high == pytest.approx(whole["ratio"].high, abs=1e-12)

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from monosemy.evaluation.sums import DocumentSums, positive
+from monosemy.evaluation.sums import DocumentSums, PieceSums, positive
 
 
 def test_terms_are_summed_by_document():
@@ -26,3 +26,16 @@ def test_sums_stay_exact_where_float32_would_stop():
 def test_denominators_that_mean_nothing_are_not_numbers():
     assert positive(np.array([2.0, 0.0, -1.0])).tolist()[0] == 2.0
     assert np.isnan(positive(np.array([2.0, 0.0, -1.0])))[1:].all()
+
+
+def test_pieces_of_equal_size_whatever_came_together():
+    rows = torch.arange(23.0)
+    sums = PieceSums(4)
+    for start, stop in ((0, 1), (1, 1), (1, 9), (9, 11), (11, 12), (12, 23)):
+        part = rows[start:stop]
+        sums.add({"one": part, "two": part[:, None].expand(-1, 3)})
+    found = sums.by_block(8)
+    wanted = [float(part.sum()) for part in rows.split(8)]
+    assert found["one"].tolist() == wanted
+    assert found["two"][:, 2].tolist() == wanted
+    assert sums.by_block(4)["one"].tolist() == [float(part.sum()) for part in rows.split(4)]

@@ -100,3 +100,10 @@ def jumping(mean: float) -> FlatDictionary:
     spread = 0.5 + torch.rand(20, generator=torch.Generator().manual_seed(2))
     dictionary.selection.threshold.data.copy_(mean * spread / spread.mean())
     return dictionary
+
+
+def test_a_batchtopk_is_brought_to_any_target(rows):
+    """Its k is whole, the true L0 of a world is not."""
+    dictionary = made("batchtopk")
+    settle_threshold(dictionary, rows, 2.5)
+    assert float(dictionary.code(rows).counts.float().mean()) == 2.5

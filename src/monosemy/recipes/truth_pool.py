@@ -59,6 +59,8 @@ def run_in_pool(
         process.start()
     try:
         yield from _results(jobs, said, processes, task)
+        for process in processes:
+            process.join()
     except KeyboardInterrupt:
         raise Interrupted(
             "stopped; what was finished is kept, and what was not goes on from its last state when "

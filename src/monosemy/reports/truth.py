@@ -21,7 +21,7 @@ _COLUMNS = {
     "mcc": "MCC",
     "parent_f1": "parent F1",
     "child_f1": "child F1",
-    "silent_parent_rate": "silent parents",
+    "silent_parent_rate": "silent parent",
     "fvu": "FVU",
     "l0": "L0",
 }
@@ -35,11 +35,11 @@ _ARMS = ("oracle", "probe", "pca", "random")
 def table(report: Report, width: int = 120) -> Table:
     """A row a kind: means over seeds, with their intervals where the terminal is wide enough."""
     shown = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
-    shown.add_column("dictionary", no_wrap=True)
+    shown.add_column("dictionary", overflow="fold")
     names = [name for name in _COLUMNS if _measured(report, name)]
     for name in names:
-        shown.add_column(_COLUMNS[name], justify="right", no_wrap=True)
-    shown.add_column("parameters", justify="right", no_wrap=True)
+        shown.add_column(_COLUMNS[name], justify="right")
+    shown.add_column("numbers", justify="right", no_wrap=True)
     for kind in report["kinds"]:
         found = report["summary"][kind]
         cells = [_cell(found[name], width >= _WIDE) for name in names]
@@ -70,7 +70,7 @@ def _measured(report: Report, name: str) -> bool:
 def _cell(found: Mapping[str, Any], wide: bool) -> Text:
     if found["value"] is None:
         return Text("–")
-    text = Text(f"{found['value']:.3f}")
+    text = Text(f"{found['value']:.3f}", no_wrap=True)
     if wide and found["low"] is not None:
         text.append(f" ±{found['high'] - found['value']:.3f}", style="dim")
     return text
