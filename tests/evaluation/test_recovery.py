@@ -1,4 +1,4 @@
-"""Recovery: against SAELens on the same dictionary and samples, and by hand where the truth is plain."""
+"""Recovery: against SAELens on the same dictionary and samples, and by hand on plain truths."""
 
 import json
 from pathlib import Path

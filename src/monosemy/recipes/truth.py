@@ -13,6 +13,8 @@ from monosemy.data.features.source import CHUNK, WorldSource
 from monosemy.data.features.truth import Samples
 from monosemy.data.features.world import World
 from monosemy.data.features.worlds import open_world
+from monosemy.dictionaries import files
+from monosemy.dictionaries.base import Dictionary
 from monosemy.evaluation.readers import DictionaryReader, Reader
 from monosemy.evaluation.recovery import Recovery, RecoveryTally
 from monosemy.foundation.errors import nearest, refuse
@@ -53,7 +55,8 @@ def run_cell(
     seed : of the dictionary, of its samples, and (where the protocol says so) of the world.
     changes : to the protocol: ``tokens``, ``latents``, ``l0``, ...
     settings : to the recipe that the kind makes; keys as of ``monosemy train --set``.
-    out : keeps the run, to go on with after a stop, and the dictionary; nothing is kept without it.
+    out : a folder that keeps the ``run``, to go on with after a stop, and the ``dictionary`` as it
+        was measured; nothing is kept without it.
 
     Returns
     -------
@@ -143,13 +146,15 @@ def cell_reasons(kind: str, seed: int, settings: Mapping[str, Any] | None) -> li
 def _learned(
     recipe: DictionaryRecipe, kind: str, world: World, protocol: Protocol,
     out: str | Path | None, progress: Progress,
-) -> Any:  # fmt: skip
+) -> Dictionary:  # fmt: skip
     """The dictionary once it has learned, and once what its kind does afterwards is done."""
     with tempfile.TemporaryDirectory() as nowhere:
         folder = Path(out) / "run" if out else Path(nowhere) / "run"
         dictionary = train_dictionary(recipe, folder, progress)
     after = KINDS[kind].after
-    if after is None:
-        return dictionary
-    rows = WorldSource(world, max(recipe.tokens, START_ROWS), recipe.compute).rows(0, START_ROWS)
-    return after(dictionary, protocol, rows)
+    if after is not None:
+        source = WorldSource(world, max(recipe.tokens, START_ROWS), recipe.compute)
+        dictionary = after(dictionary, protocol, source.rows(0, START_ROWS))
+    if out:
+        files.save(dictionary, Path(out) / "dictionary")
+    return dictionary

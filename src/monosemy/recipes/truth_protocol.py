@@ -54,8 +54,8 @@ PROTOCOLS = {
     "conditional-deep": replace(_CONDITIONAL, latents=1008, prefixes=(1 / 21, 5 / 21, 1.0)),
     # As published (arXiv:2602.14687).
     "synthsaebench-16k": Protocol(
-        latents=4096, tokens=200_000_000, batch=1024, learning_rate=3e-4, samples=500_000,
-        redraws=False,
+        latents=4096, tokens=200_000_000, batch=1024, learning_rate=3e-4, l0=25.0,
+        samples=500_000, redraws=False,
     ),
     "synthsaebench-2k": Protocol(
         latents=512, tokens=8_192_000, batch=512, learning_rate=1e-3, redraws=False
@@ -71,12 +71,13 @@ def protocol_for(world: str, changes: Mapping[str, Any] | None = None) -> Protoc
     ------
     `UserError` for an unknown world, and for conditions that cannot be, all reasons at once.
     """
-    features = open_world(world).features
     given = {key: value for key, value in (changes or {}).items() if value is not None}
-    default = PROTOCOLS.get(world) or Protocol(latents=features.count, tokens=4_096_000)
+    # Large worlds take a minute to make: only where their features are asked for.
+    default = PROTOCOLS.get(world) or Protocol(open_world(world).features.count, 4_096_000)
     protocol = replace(default, **given)
     refuse(_reasons(protocol), f"this comparison on {world}")
     if not protocol.l0:
+        features = open_world(world).features
         protocol = replace(protocol, l0=true_l0(features, protocol.latents))
     if protocol.k > protocol.latents or protocol.l0 > protocol.latents:
         raise UserError(
