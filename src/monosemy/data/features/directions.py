@@ -73,13 +73,13 @@ def spread_points(count: int, rank: int) -> Float[Tensor, "point axis"]:
     draw = torch.Generator().manual_seed(count * 1000 + rank)
     points = unit(torch.randn(count, rank, generator=draw, dtype=torch.float64))
     same = torch.eye(count, dtype=torch.bool)
-    for step in range(500):
+    for step in range(1500):
         apart = points[:, None] - points[None]
         push = (apart / (apart.square().sum(2, keepdim=True) + 1e-9).square()).masked_fill(
             same[:, :, None], 0.0
         )
         move = push.sum(1)
-        points = unit(points + 0.1 * 0.99**step * move / (1 + move.norm(dim=1, keepdim=True)))
+        points = unit(points + 0.1 * 0.996**step * move / (1 + move.norm(dim=1, keepdim=True)))
     return points.float()
 
 

@@ -102,6 +102,15 @@ class Law:
         return torch.cat([counts.new_zeros(1), counts.cumsum(0)]), order[roots:]
 
     @cached_property
+    def places(self) -> Int[Tensor, "node"]:
+        """Each node's place among its siblings, from 0; 0 for roots."""
+        bounds, children = self.families
+        places = torch.zeros_like(self.parents)
+        order = torch.arange(len(children), device=places.device)
+        places[children] = order - bounds[self.parents[children]]
+        return places
+
+    @cached_property
     def sibling_rules(self) -> Int[Tensor, "node"]:
         """The rule by which each node fires: its parent's; roots fire alone."""
         rules = self.rules[self.parents.clamp(min=0)]
@@ -121,7 +130,7 @@ class Law:
     def first(self) -> Float[Tensor, "node"]:
         """Under `Rule.CHOICE`, where each child's share of [0, 1) begins; 0 elsewhere."""
         bounds, children = self.families
-        begins = torch.zeros(self.nodes, dtype=torch.float64)
+        begins = torch.zeros_like(self.chance, dtype=torch.float64)
         shares = self.chance.double()[children]
         sums = torch.cat([shares.new_zeros(1), shares.cumsum(0)])
         begins[children] = sums[:-1] - sums[bounds[self.parents[children]]]

@@ -105,7 +105,7 @@ def _points(
     # Two angles a family: those that stand at its parent's place.
     angles = torch.rand(2, count, law.nodes, generator=generator, device=generator.device)
     first, second = (2 * math.pi * angles)[:, :, parents]
-    axis = torch.arange(len(here), device=here.device) - torch.searchsorted(parents, parents)
+    axis = law.places[here]
     angle = torch.where((rules == Rule.TORUS) & (axis >= 2), second, first)
     point = torch.where(axis % 2 == 0, angle.cos(), angle.sin())
     point = torch.where(rules == Rule.TORUS, point * math.sqrt(1 / 2), point)
