@@ -64,9 +64,11 @@ def test_what_no_chances_give_is_named():
     parents = torch.tensor([-1, 0, 0])
     assert impossible(wanted, parents, exclusive=False) == []
     assert impossible(wanted, parents, exclusive=True) == [
-        "feature 1 and 1 others: its exclusive siblings and it together are wanted on 0.35 of all "
-        "samples and their parent, feature 0, on 0.3; use fewer or rarer children"
+        "feature 1 and its exclusive siblings are wanted together on 0.35 of all samples, and the "
+        "parent, feature 0, on 0.3 (and 1 more features like it); use fewer or rarer children"
     ]
     wanted[2] = 0.4
-    (said,) = impossible(wanted, parents, exclusive=False)
-    assert said.startswith("feature 2 and 0 others: it alone are wanted on 0.4 of all samples")
+    assert impossible(wanted, parents, exclusive=False) == [
+        "feature 2 is wanted on 0.4 of all samples, and the parent, feature 0, on 0.3; use fewer or "
+        "rarer children"
+    ]

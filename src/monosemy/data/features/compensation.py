@@ -64,11 +64,11 @@ def impossible(
         return []
     child = int(wrong[0])
     parent = float(wanted[parents[child]])
-    whose = "its exclusive siblings and it together" if exclusive else "it alone"
+    whose = "and its exclusive siblings are wanted together" if exclusive else "is wanted"
+    more = f" (and {len(wrong) - 1:,} more features like it)" if len(wrong) > 1 else ""
     return [
-        f"feature {child} and {len(wrong) - 1:,} others: {whose} are wanted on "
-        f"{parent * float(together[child]):.4g} of all samples and their parent, feature "
-        f"{int(parents[child])}, on {parent:.4g}; use fewer or rarer children"
+        f"feature {child} {whose} on {parent * float(together[child]):.4g} of all samples, and the "
+        f"parent, feature {int(parents[child])}, on {parent:.4g}{more}; use fewer or rarer children"
     ]
 
 

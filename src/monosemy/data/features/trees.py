@@ -143,7 +143,7 @@ def _above_one(chances: Float[Tensor, "feature"]) -> list[str]:
     if not len(wrong):
         return []
     return [
-        f"feature {int(wrong[0])} and {len(wrong) - 1:,} others would have to fire with probability "
+        f"feature {int(wrong[0])} would have to fire with probability "
         f"{float(chances[wrong[0]]):.4g} to be active as often as wanted; use rarer children, or "
         "compensation = 'first-order', which comes as near as it can"
     ]
