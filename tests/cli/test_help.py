@@ -10,7 +10,9 @@ import pytest
 
 from monosemy.cli import VERBS, cli
 
-COMMANDS = [(verb,) for verb in VERBS] + [("specimen", "train"), ("specimen", "sample")]
+GROUPS = {"specimen": ("train", "sample"), "truth": ("worlds", "run", "table")}
+COMMANDS = [(verb,) for verb in VERBS]
+COMMANDS += [(group, verb) for group, verbs in GROUPS.items() for verb in verbs]
 
 
 def command_of(words: tuple[str, ...]) -> click.Command:
@@ -28,8 +30,9 @@ def examples(words: tuple[str, ...]) -> list[list[str]]:
 
 
 def test_the_list_of_commands_is_complete():
-    group = command_of(("specimen",))
-    assert set(group.commands) == {words[1] for words in COMMANDS if len(words) == 2}
+    for verb in VERBS:
+        commands = getattr(command_of((verb,)), "commands", {})
+        assert set(commands) == set(GROUPS.get(verb, ())), verb
 
 
 def test_the_overview_names_every_verb(monosemy):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -78,7 +79,7 @@ def run_cell(
         reader = DictionaryReader(_learned(recipe, kind, opened, protocol, out, progress))
     trained = time.perf_counter() - began
     found = measure(reader, opened, protocol.samples, compute, progress)
-    return {
+    cell = {
         "world": world,
         "dictionary": kind,
         "seed": seed,
@@ -93,6 +94,13 @@ def run_cell(
         "protocol": asdict(protocol),
         "recipe": asdict(replace(recipe, memory=None)) if recipe else None,
     }  # fmt: skip
+    return plain(cell)
+
+
+def plain(value: dict[str, Any]) -> dict[str, Any]:
+    """As a file gives it back: lists, no tuples."""
+    found: dict[str, Any] = json.loads(json.dumps(value))
+    return found
 
 
 def recipe_of(

@@ -74,6 +74,8 @@ def protocol_for(world: str, changes: Mapping[str, Any] | None = None) -> Protoc
     given = {key: value for key, value in (changes or {}).items() if value is not None}
     # Large worlds take a minute to make: only where their features are asked for.
     default = PROTOCOLS.get(world) or Protocol(open_world(world).features.count, 4_096_000)
+    if "latents" in given:  # other features are the most frequent ones that fit in
+        default = replace(default, l0=0.0)
     protocol = replace(default, **given)
     refuse(_reasons(protocol), f"this comparison on {world}")
     if not protocol.l0:

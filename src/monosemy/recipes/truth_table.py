@@ -12,7 +12,7 @@ from typing import Any
 from monosemy.foundation import storage
 from monosemy.foundation.errors import refuse
 from monosemy.foundation.progress import SILENT, Progress, Task
-from monosemy.recipes.truth import HEADLINES, cell_reasons, recipe_of, run_cell
+from monosemy.recipes.truth import HEADLINES, cell_reasons, plain, recipe_of, run_cell
 from monosemy.recipes.truth_arms import ARMS
 from monosemy.recipes.truth_kinds import KINDS
 from monosemy.recipes.truth_pool import run_in_pool
@@ -110,9 +110,11 @@ def run_table(
     missing = [cell for cell in cells if cell not in found]
     with progress.task(world, len(cells), "cells") as task:
         task.advance(len(found))
-        made = run_in_pool(missing, jobs, task) if jobs > 1 else _one_by_one(missing, task)
+        told = _Told(task)
+        made = run_in_pool(missing, jobs, told) if jobs > 1 else _one_by_one(missing, told)
         for cell, result in made:
             found[cell] = result
+            told.finish(cell.name)
     report = _report(world, kinds, seeds, changes, [found[cell] for cell in cells])
     storage.write_json(Path(out) / "table.json", report)
     return report
@@ -121,6 +123,22 @@ def run_table(
 def _one_by_one(cells: Sequence[Cell], task: Task) -> Iterator[tuple[Cell, dict[str, Any]]]:
     for cell in cells:
         yield cell, cell.run(Shares(partial(_tell, task, cell.name)))
+
+
+class _Told:
+    """A task in cells that knows how much of each was told, so that a finished one counts whole."""
+
+    def __init__(self, task: Task):
+        self._task, self._told = task, dict[str, float]()
+
+    def advance(self, amount: float = 1, note: str = "") -> None:
+        """`note` is the cell's name."""
+        self._told[note] = self._told.get(note, 0.0) + amount
+        self._task.advance(amount, note)
+
+    def finish(self, name: str) -> None:
+        """The cell is done."""
+        self._task.advance(1 - self._told.get(name, 0.0), name)
 
 
 def _tell(task: Task, name: str, share: float) -> None:
@@ -139,8 +157,8 @@ def _kept(cell: Cell) -> dict[str, Any] | None:
     recipe = None
     if cell.kind in KINDS:
         made = recipe_of(cell.world, cell.kind, cell.seed, protocol, cell.settings, cell.device)
-        recipe = _plain(asdict(replace(made, memory=None)))
-    wanted = {"world": cell.world, "dictionary": cell.kind, "protocol": _plain(asdict(protocol)),
+        recipe = plain(asdict(replace(made, memory=None)))
+    wanted = {"world": cell.world, "dictionary": cell.kind, "protocol": plain(asdict(protocol)),
               "recipe": recipe}  # fmt: skip
     refuse(
         [
@@ -152,13 +170,6 @@ def _kept(cell: Cell) -> dict[str, Any] | None:
         f"the cell in {cell.folder}",
     )
     return kept
-
-
-def _plain(value: Any) -> Any:
-    """As JSON gives it back."""
-    if isinstance(value, Mapping):
-        return {key: _plain(one) for key, one in value.items()}
-    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _first_difference(before: Any, now: Any) -> str:
@@ -178,7 +189,7 @@ def _report(
     protocol = protocol_for(world, changes)
     return {
         "world": world,
-        "protocol": asdict(protocol),
+        "protocol": plain(asdict(protocol)),
         "seeds": list(range(seeds)),
         "world_seeds": [world_seed(protocol, seed) for seed in range(seeds)],
         "kinds": list(kinds),
