@@ -5,6 +5,7 @@ import torch
 from monosemy.evaluation import detection
 from monosemy.tensors.codes import SparseCode
 from monosemy.tensors.firings import Firings
+from monosemy.tensors.matching import Cosines
 
 
 def firings(tokens, columns, seed):
@@ -64,3 +65,24 @@ def test_a_flat_world_has_no_parents():
     zeros = {name: np.zeros((1, 2)) for name in ("hit", "fired", "true")}
     with np.errstate(invalid="ignore"):
         assert np.isnan(metrics["child_f1"].formula(zeros)).all()
+
+
+def test_of_features_along_one_direction_the_one_that_is_detected():
+    (_, latents), (_, features) = firings(300, 3, 0), firings(300, 4, 1)
+    features = Firings.of([SparseCode.from_dense(torch.stack(
+        [dense(features)[:, 0], dense(latents)[:, 1], dense(features)[:, 2], dense(latents)[:, 1]], 1
+    ))])  # fmt: skip
+    axes = torch.eye(3)
+    cosines = Cosines(axes, torch.stack([axes[1], axes[1], axes[0], axes[2]]))
+    found = detection.nearest(cosines, detection.F1Table(latents, features))
+    assert found.tolist() == [2, 1, 3], (
+        "1 of 0 and 1; 3 is what latent 1 detects, but lies elsewhere"
+    )
+    assert cosines.rows(torch.tensor([1])).argmax() == 0
+
+
+def dense(found):
+    rows = torch.arange(found.tokens).repeat_interleave(found.offsets.diff())
+    full = torch.zeros(found.tokens, found.columns)
+    full[rows, found.indices.long()] = 1
+    return full

@@ -209,6 +209,17 @@ def test_an_oracle_of_some_features():
     assert found.value("fvu") == pytest.approx(0.4 / (3 * 0.24), abs=0.03), "E a² over 3 var a"
 
 
+def test_coordinates_below_zero_are_active():
+    features = orthogonal([-1, -1])
+    on = drawn(400, 2)
+    signs = torch.where(drawn(400, 2, seed=4), 1.0, -1.0)
+    samples = samples_of(features, on, signs)
+    oracle = Oracle(features, torch.arange(2), torch.zeros(2))
+    assert recovery(oracle, samples, features).value("f1") == 1
+    one_sided = recovery(reading(features), samples, features)
+    assert one_sided.value("recall") < 0.7
+
+
 def test_what_does_not_fit_is_refused():
     features = orthogonal([-1, 0])
     tally = RecoveryTally(Oracle(features, torch.tensor([0]), torch.zeros(2)), features)

@@ -1,7 +1,8 @@
 """How well latents detect features: precision, recall and F1, two ways of pairing them.
 
 By *direction*: each latent is held to the feature that its decoder row is nearest to, so several
-latents may share one; the mean is over latents. As SAELens' synthetic evaluations define it.
+latents may share one; the mean is over latents. As SAELens' synthetic evaluations define it, but
+for features that share one direction, see `nearest`.
 
 By *assignment*: latents and features are paired one to one so that the sum of F1 is largest; the
 mean is over features (of a level) where those without a latent count 0, or over all pairs.
@@ -21,6 +22,10 @@ from monosemy.evaluation.results import Metric
 from monosemy.evaluation.sums import Totals
 from monosemy.tensors.axes import Bool, Float, Int, Tensor
 from monosemy.tensors.firings import Firings
+from monosemy.tensors.matching import Scores, blocks
+
+# Of a cosine in float32.
+_ROUNDING = 1e-6
 
 
 def f1(tp: np.ndarray, fires: np.ndarray, on: np.ndarray) -> np.ndarray:
@@ -33,6 +38,26 @@ def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 
 
 # --- by direction --------------------------------------------------------------------------------
+
+
+def nearest(cosines: Scores, f1_table: Scores) -> Int[Tensor, "latent"]:
+    """The feature that each latent's direction is nearest to.
+
+    Worlds may write several features along one direction (children that are analogies of each
+    other): of those that are equally near, up to rounding, the one that the latent detects best.
+    """
+    found = []
+    for chosen in blocks(cosines):
+        rows = cosines.rows(chosen)
+        best = rows.max(1)
+        tied = (rows >= best.values[:, None] - _ROUNDING).sum(1) > 1
+        place = best.indices.clone()
+        if tied.any():
+            near = rows[tied] >= best.values[tied, None] - _ROUNDING
+            scores = f1_table.rows(chosen[tied]).masked_fill(~near, -1.0)
+            place[tied] = scores.argmax(1)
+        found.append(place)
+    return torch.cat(found)
 
 
 def _f1(t: Totals) -> np.ndarray:

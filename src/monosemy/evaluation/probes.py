@@ -81,7 +81,7 @@ def fit_probes(
         for step, batch in zip(range(steps), batches, strict=False):
             optimiser.param_groups[0]["lr"] = _RATE * (1 - step / steps)
             logits = learned((batch.x - mean) @ inverse)
-            wanted = (renumbered(batch.truth, told).dense() > 0).to(logits)
+            wanted = (renumbered(batch.truth, told).dense() != 0).to(logits)
             # Mean over samples, sum over probes: each learns as it would alone.
             loss = nn.functional.binary_cross_entropy_with_logits(logits, wanted)
             (loss * len(told)).backward()

@@ -21,7 +21,7 @@ from monosemy.tensors.axes import Activations, Float, Int, Tensor
 from monosemy.tensors.codes import SparseCode
 from monosemy.tensors.compute import Compute
 from monosemy.tensors.firings import Firings, firing, pattern_counts
-from monosemy.tensors.matching import Cosines, Matching, best_columns, match
+from monosemy.tensors.matching import Cosines, Matching, match
 
 # Samples of the smallest block, and how many blocks an interval is made of at most.
 _PIECE, _BLOCKS = 500, 100
@@ -108,8 +108,9 @@ class RecoveryTally:
         refuse(_unfit(self.reader, samples, self.features), "these samples")
         code, written = self.reader.read(samples)
         self._writes = written is not None
-        self._codes.append(_support(code, code.values != 0))
-        self._truths.append(_support(samples.truth, samples.truth.values > 0))
+        # A coordinate along a manifold is active below zero too.
+        self._codes.append(_support(code))
+        self._truths.append(_support(samples.truth))
         self._fit.add(_fit_terms(samples.x, written))
 
     def recovery(self, compute: Compute) -> Recovery:
@@ -119,8 +120,9 @@ class RecoveryTally:
         latents, features = Firings.of(self._codes), Firings.of(self._truths)
         directions = self.reader.directions.float().cpu()
         truth = self.features.directions.float().cpu()
-        nearest = best_columns(Cosines(directions, truth))[1]
-        assignment = match(detection.F1Table(latents, features))
+        f1_table = detection.F1Table(latents, features)
+        nearest = detection.nearest(Cosines(directions, truth), f1_table)
+        assignment = match(f1_table)
         ever = assignment.scores > 0
         owned = Matching(assignment.rows[ever], assignment.columns[ever], assignment.scores[ever])
         latent_of = owned.of_columns(features.columns)
@@ -202,9 +204,9 @@ def _fit_terms(x: Activations, written: Activations | None) -> dict[str, Tensor]
     }
 
 
-def _support(code: SparseCode, fires: Tensor) -> SparseCode:
+def _support(code: SparseCode) -> SparseCode:
     """What fires, in as little memory as it takes."""
-    kept = code.detach().keep(fires)
+    kept = code.detach().keep(code.values != 0)
     one = torch.ones(1, device=kept.values.device).expand(len(kept.indices))
     return SparseCode(kept.offsets, kept.indices.int(), one, kept.latents).to("cpu")
 
