@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from monosemy.dictionaries.base import Dictionary
 from monosemy.dictionaries.pruned import PrunedDictionary
+from monosemy.recipes import truth_local
 from monosemy.recipes.recipe import DictionaryRecipe
 from monosemy.recipes.truth_protocol import Protocol, world_seed
 from monosemy.tensors.axes import Activations
@@ -122,6 +123,11 @@ KINDS = {
     "matching_pursuit": Kind(matching_pursuit),
     "lista": Kind(lista, at_true_l0),
     "lista_matryoshka": Kind(lista_matryoshka, at_true_l0),
+    "hierarchical": Kind(truth_local.hierarchical),
+    "local": Kind(truth_local.local),
+    "local_quarter": Kind(truth_local.local_quarter),
+    "local_own": Kind(truth_local.local_own),
+    "local_random": Kind(truth_local.local_random),
     "batchtopk_pruned": Kind(batchtopk, pruned),
     "lista_matryoshka_pruned": Kind(lista_matryoshka, pruned),
 }

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import normalize
 
-from monosemy.tensors.axes import Float, Int, Tensor
+from monosemy.tensors.axes import Bool, Float, Int, Tensor
 
 # Bearers that are merged pair by pair; of more, a sample is, and the others join what fits them best.
 MERGED = 512
@@ -20,6 +20,10 @@ MERGED = 512
 _AT_ONCE = 256
 # A bearer's energy counts for at most so many times the mean's, or charts go to the most frequent.
 _MOST = 8.0
+# A direction with more than this of its squared length inside a chart belongs to it.
+_INSIDE = 0.6
+# Latents that begin anew at one time.
+_MOST_FOUND = 256
 
 
 class Bank:
@@ -324,6 +328,61 @@ def _spread(inside: Tensor, children: int, generator: torch.Generator) -> Tensor
         good = (some & (drawn.norm(dim=1) > 0.5))[:, None]
         chosen.append(torch.where(good, drawn, random[:, child]))
     return torch.stack(chosen, 1)
+
+
+def in_disguise(
+    W_dec: Float[Tensor, "bearer width"],
+    V: Float[Tensor, "chart rank width"],
+    routes: Int[Tensor, "bearer"],
+) -> Bool[Tensor, "bearer"]:
+    """Parents that are children of others: directions that lie in the charts of at least two of them.
+
+    Learning alone, a parent may settle on what several others have below them. Once charts are known
+    it shows: more than `_INSIDE` of its squared length lies in one, where in ``d`` dimensions a
+    direction of its own has about ``rank / d``. At most a tenth of all, the clearest.
+    """
+    users = torch.bincount(routes[routes >= 0], minlength=len(V))
+    own = torch.nn.functional.one_hot(routes.clamp_min(0), len(V)).bool()
+    inside = torch.zeros(len(W_dec), dtype=W_dec.dtype, device=W_dec.device)
+    for rows in torch.arange(len(W_dec), device=W_dec.device).split(_AT_ONCE):
+        shares = torch.einsum("srd,pd->psr", V, W_dec[rows].detach()).square().sum(2)
+        # Charts count by the others that point at them: twice one user, or one chart of two.
+        others = users - own[rows].long()
+        value, count = (shares > _INSIDE).to(shares), others.clamp_min(0)
+        enough = (value * count).sum(1) >= 2
+        best = torch.where(others > 0, shares, torch.zeros_like(shares)).max(1).values
+        inside[rows] = torch.where(enough, best, torch.zeros_like(best))
+    found = inside > 0
+    most = len(W_dec) // 10
+    if int(found.sum()) > most:
+        least = inside.topk(most + 1).values[-1]
+        found = inside > least
+    return found
+
+
+def common_directions(
+    rest: Float[Tensor, "token width"], count: int, generator: torch.Generator, rounds: int = 4
+) -> Float[Tensor, "found width"]:
+    """Directions that many residuals share: where a dictionary lacks a latent.
+
+    One after the other: a residual is drawn in proportion to the square of its squared length, its
+    direction moves to the mean of what points the same way (``u <- sum max(<r, u>, 0) cos(r, u)^2 r``,
+    scaled to one), and what it explains is taken out of all residuals.
+    """
+    rest, found = rest.clone(), list[Tensor]()
+    for _ in range(min(count, _MOST_FOUND)):
+        energy = rest.square().sum(1)
+        if not float(energy.max()) > 0:
+            break
+        at = torch.multinomial(energy.square().cpu().double() + 1e-30, 1, generator=generator)
+        u = normalize(rest[int(at)], dim=0)
+        for _ in range(rounds):
+            along = (rest @ u).clamp_min(0)
+            weights = along.pow(3) / energy.clamp_min(1e-30)
+            u = normalize(weights @ rest, dim=0)
+        rest -= (rest @ u).clamp_min(0)[:, None] * u
+        found.append(u)
+    return torch.stack(found) if found else rest[:0]
 
 
 def near_orthonormal(V: Float[Tensor, "chart rank width"]) -> Float[Tensor, "chart rank width"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -16,7 +17,7 @@ from monosemy.tensors.axes import Activations, Bool, Float, Tensor, Written
 from monosemy.tensors.codes import SparseCode
 from monosemy.tensors.compute import Compute
 from monosemy.training import charts
-from monosemy.training.charts import Bank
+from monosemy.training.charts import Bank, Found
 from monosemy.training.local_config import FOUND, ONE_EACH, LocalConfig
 from monosemy.training.local_knee import knee
 from monosemy.training.local_stages import Stages
@@ -26,6 +27,8 @@ from monosemy.training.objectives import LearnDictionary
 
 # A bearer that had fewer residuals than this when charts were found is not there: it begins anew.
 _FEW = 4
+# Batches whose residuals say where parents are missing.
+_BATCHES = 16
 
 
 class LearnLocal:
@@ -66,7 +69,9 @@ class LearnLocal:
         self.compute = Compute(seed=seed)
         self.bank: Bank | None = None
         self.curves: list[dict[str, Any]] = []
-        self._worst: tuple[Activations, Float[Tensor, "token"]] | None = None
+        for level in dictionary.levels:
+            level.V.requires_grad_(not config.random_charts)
+        self._left: deque[Float[Tensor, "token width"]] = deque(maxlen=_BATCHES)
         self._found: tuple[Readings, Tensor] | None = None
 
     @property
@@ -130,8 +135,10 @@ class LearnLocal:
         kept = found.explained.values > 0
         entries = found.bearers.with_values(found.explained.values).keep(kept)
         own = _own_parts(found, kept)
-        self.bank.add(entries.indices, found.explained.rest[entries.rows] + own, entries.values)
-        self._worst = found.explained.rest, found.explained.rest.square().sum(1)
+        # A parent that is hardly there, with a child that is, says little about their ratio.
+        size = entries.values.clamp_min(float(self.dictionary.levels[0].floor))
+        self.bank.add(entries.indices, found.explained.rest[entries.rows] + own, size)
+        self._left.append(levels[-1].explained.rest)
 
     @torch.no_grad()
     def renew(self) -> Sequence[tuple[nn.Parameter, Tensor]]:
@@ -155,12 +162,18 @@ class LearnLocal:
         wanted = len(level.V)
         if self.config.charts == FOUND:
             wanted = self._knee(at, F, rank)
-        found = charts.find_charts(F, wanted, rank, draw)
+        found = (
+            _random_charts(level.V, len(F), draw)
+            if self.config.random_charts
+            else charts.find_charts(F, wanted, rank, draw)
+        )
         level.V[: len(found.V)] = found.V
         level.routes.copy_(found.routes)
         inside = torch.einsum("bmd,brd->bmr", bank.rows, level.V[found.routes])
         level.C.copy_(charts.cluster(inside, bank.counts, level.branching, draw))
         few = bank.counts < _FEW
+        if at == 0 and self.stages.again(self.local.step):
+            few |= charts.in_disguise(self.dictionary.parents.W_dec, level.V, level.routes)
         level.routes[few] = -1
         fresh: list[tuple[nn.Parameter, Tensor]] = [
             (level.V, torch.arange(len(level.V))), (level.C, torch.arange(len(level.C)))]  # fmt: skip
@@ -175,23 +188,15 @@ class LearnLocal:
     def _begin_anew(
         self, absent: Bool[Tensor, "latent"], draw: torch.Generator
     ) -> list[tuple[nn.Parameter, Tensor]]:
-        """Parents that are not there take the direction of what is left over where that is most."""
+        """Parents that are not there take directions that what is left over has in common."""
         rows = absent.nonzero()[:, 0]
-        if not len(rows) or self._worst is None:
+        if not len(rows) or not self._left:
             return []
-        rest, error = self._worst
-        rows = rows[: int((error > 0).sum())]
-        if not len(rows):
-            return []
-        chosen = torch.multinomial(error.square().cpu(), len(rows), generator=draw)
-        direction = normalize(rest[chosen.to(rest.device)], dim=1)
+        found = charts.common_directions(torch.cat(list(self._left)), len(rows), draw)
+        rows = rows[: len(found)]
         parents = self.dictionary.parents
         size = parents.W_enc.norm(dim=1).median()
-        parents.W_dec[rows], parents.W_enc[rows], parents.b_enc[rows] = (
-            direction,
-            size * direction,
-            0.0,
-        )
+        parents.W_dec[rows], parents.W_enc[rows], parents.b_enc[rows] = found, size * found, 0.0
         self.local.firing.silent[rows] = 0
         return [(parameter, rows) for parameter in (parents.W_dec, parents.W_enc, parents.b_enc)]
 
@@ -231,6 +236,14 @@ def _own_parts(level: Level, kept: Bool[Tensor, "active"]) -> Float[Tensor, "act
         charted.C[bearers, children.clamp_min(0)] * (found.amounts[kept] * (children >= 0))[:, None]
     )
     return (inside[:, None] @ charted.V[charted.routes[bearers].clamp_min(0)])[:, 0]
+
+
+def _random_charts(V: Tensor, bearers: int, draw: torch.Generator) -> Found:
+    """Any subspaces, and any of them for each bearer."""
+    frames = torch.linalg.qr(torch.randn(len(V), V.shape[2], V.shape[1], generator=draw))[0]
+    routes = torch.randint(len(V), (bearers,), generator=draw)
+    nothing = torch.zeros(bearers)
+    return Found(frames.transpose(1, 2).contiguous().to(V), routes.to(V.device), nothing)
 
 
 def first_charts(config: LocalConfig, bearers: int) -> int:

@@ -19,6 +19,8 @@ class LocalConfig:
     """Children of each parent."""
     charts: int = 0
     """Subspaces that parents share; 0 gives each parent its own, -1 finds how many are worth having."""
+    random_charts: bool = False
+    """Charts and routes are drawn at random and stay so: a control."""
     rank: int = 4
     """Dimensions of a chart."""
     depth: int = 2

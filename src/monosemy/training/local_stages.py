@@ -41,3 +41,7 @@ class Stages:
     def due(self, done: int) -> int | None:
         """The level whose charts are to be found when `done` steps are."""
         return self.at.get(done)
+
+    def again(self, done: int) -> bool:
+        """Whether charts are found once more after `done` steps."""
+        return any(moment > done for moment in self.at)
