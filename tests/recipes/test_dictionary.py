@@ -399,6 +399,8 @@ OBJECTIVES = {
 PATHS = ("model", "text", "shards")
 # Held by tests of their own: a structure changes places, and places make a structure.
 STRUCTURE = ("structure", "target", "compare_with")
+# What is drawn from in the place of text; test_setting.py opens it.
+WORLD = ("world", "world_seed")
 WITHOUT_EFFECT_ON_NUMBERS = {
     "device": "where they are computed",
     "checkpoint": "how often a state is saved",
@@ -408,7 +410,7 @@ WITHOUT_EFFECT_ON_NUMBERS = {
 
 
 def test_every_option_is_accounted_for():
-    named = {*EFFECTS, *NESTED, *PATHS, *STRUCTURE, *WITHOUT_EFFECT_ON_NUMBERS}
+    named = {*EFFECTS, *NESTED, *PATHS, *STRUCTURE, *WORLD, *WITHOUT_EFFECT_ON_NUMBERS}
     assert named == {field.name for field in fields(DictionaryRecipe)}
     for name, inner in NESTED.items():
         kind = type(getattr(DictionaryRecipe(), name))

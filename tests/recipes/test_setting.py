@@ -234,3 +234,31 @@ def test_end_to_end_training_looks_after_where_it_writes(recipe):
         f"downstream site {BEFORE} does not come after {AFTER}, where the reconstruction is "
         "spliced in; name later sites"
     )
+
+
+def test_a_world_is_opened_in_the_place_of_text():
+    recipe = DictionaryRecipe(world="conditional-rotated", tokens=3000)
+    opened = open_source(recipe)
+    assert opened.setting is None
+    assert opened.read is opened.written
+    assert (opened.read, opened.source.tokens) == ((48,), 3000)
+    rows = opened.source.rows(0, 100)
+    assert torch.equal(rows, open_source(recipe).source.rows(0, 100))
+    for change in ({"world": "conditional-unshared"}, {"world_seed": 1}, {"seed": 1}):
+        other = open_source(replace(recipe, **change)).source
+        assert not torch.equal(rows, other.rows(0, 100)), change
+        assert other.fingerprint != opened.source.fingerprint
+
+
+def test_a_world_has_no_text():
+    recipe = DictionaryRecipe(world="conditional-rotated")
+    with pytest.raises(
+        UserError, match="has no text; compare with its features: monosemy truth run"
+    ):
+        open_setting(recipe, "heldout")
+
+
+def test_memory_of_a_world_is_kept_within_bounds():
+    recipe = DictionaryRecipe(world="conditional-rotated", memory=10)
+    with pytest.raises(UserError, match="and memory = 10 allows less"):
+        open_source(recipe)
