@@ -57,5 +57,9 @@ def test_what_is_not_defined_is_a_dash():
 
 
 def test_it_fits_a_narrow_terminal_and_no_labels():
-    assert max(map(len, written(made(), 80).splitlines())) <= 80
+    narrow = made()
+    narrow["controls"] = dict.fromkeys(("neurons", "pca", "random"), narrow["absorption"])
+    said = written(narrow, 80)
+    assert max(map(len, said.splitlines())) <= 80
+    assert said.count("0.300–0.400") == 4, "no interval is cut off"
     assert "0 labels count" in written(made(0))

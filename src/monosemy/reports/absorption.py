@@ -12,12 +12,12 @@ from rich.text import Text
 # metric -> what the table calls it
 _ROWS = {
     "absorption_fraction": "absorption fraction",
-    "absorption_fraction_by_child": "  each child weighing the same",
+    "absorption_fraction_by_child": "  children weighed alike",
     "full_absorption": "full absorption",
-    "full_absorption_by_child": "  each child weighing the same",
-    "split_latents": "latents a label is split into",
+    "full_absorption_by_child": "  children weighed alike",
+    "split_latents": "latents split into",
     "latents_f1": "F1 of those latents",
-    "probe_f1": "F1 of probes on activations",
+    "probe_f1": "F1 of activations",
 }
 # Children that a label's line names.
 _NAMED = 3
