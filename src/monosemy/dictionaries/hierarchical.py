@@ -45,6 +45,8 @@ class HierarchicalDictionary(Dictionary):
     """
 
     nests = False
+    aims: tuple[float, ...] = ()
+    """Parents and children of a token that are to be active on average; no part of its file."""
 
     def __init__(
         self,

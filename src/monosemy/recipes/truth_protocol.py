@@ -46,7 +46,7 @@ class Protocol:
         return self.tokens // self.batch
 
 
-_CONDITIONAL = Protocol(latents=480, tokens=4_096_000, prefixes=(1 / 5, 1.0))
+_CONDITIONAL = Protocol(latents=480, tokens=2_048_000, prefixes=(1 / 5, 1.0))
 PROTOCOLS = {
     "conditional-rotated": _CONDITIONAL,
     "conditional-analogy": _CONDITIONAL,

@@ -32,10 +32,14 @@ class LearnHierarchical:
     ----------
     local : learns the parents.
     dictionary : the hierarchical dictionary over ``local.module``.
+    active : parents and children of a token that are to be active on average in the end.
     """
 
-    def __init__(self, local: LearnDictionary, dictionary: HierarchicalDictionary):
+    def __init__(
+        self, local: LearnDictionary, dictionary: HierarchicalDictionary, active: Sequence[float]
+    ):
         self.local = local
+        self.active = tuple(active)
         self.dictionary = dictionary
         self._readings: Readings = {}
 
@@ -108,5 +112,19 @@ class LearnHierarchical:
 
     def result(self) -> HierarchicalDictionary:
         """The dictionary in the activations' own units, in evaluation mode. Ends the training."""
+        self.dictionary.aims = self.active
         self.local.result(self.dictionary)
         return self.dictionary
+
+
+@torch.no_grad()
+def settle_children(dictionary: HierarchicalDictionary, rows: Activations, wanted: float) -> None:
+    """Lower every child's bias by one amount, so that `wanted` children are active on `rows`. In place.
+
+    Only so far as there are more than that; fewer are left as they are.
+    """
+    parents = dictionary.trunk.code(rows)
+    amounts = dictionary.below(parents, rows)[1]
+    many = round(wanted * len(rows))
+    if int((amounts > 0).sum()) > many:
+        dictionary.t.sub_(amounts.topk(many + 1).values[-1])

@@ -9,11 +9,13 @@ from functools import partial
 import torch
 
 from monosemy.dictionaries.base import Dictionary
+from monosemy.dictionaries.hierarchical import HierarchicalDictionary
 from monosemy.dictionaries.local import LocalDictionary
 from monosemy.dictionaries.selection import BatchTopK, JumpReLU, Selection
 from monosemy.tensors.axes import Activations, Tensor
 from monosemy.tensors.codes import SparseCode
 from monosemy.tensors.kernels import PreActivations
+from monosemy.training.hierarchical import settle_children
 from monosemy.training.local_steering import settle
 from monosemy.training.sparsity import single_selections
 
@@ -36,11 +38,15 @@ def settle_threshold(
       `target_l0`, that many instead of ``k``, which need not be whole.
     * JumpReLU under a controller, `target_l0`: all thresholds are multiplied by one factor, halfway
       between the two at which L0 steps over the target. The controller leaves it near one.
-
-    * A local dictionary that was trained: its proposals first, then how many stay and have children.
+    * Dictionaries with children that were trained: the parents that are proposed, then how many stay,
+      and how many have children, as training aimed at.
 
     Other selections are left alone.
     """
+    if isinstance(dictionary, HierarchicalDictionary) and dictionary.aims:
+        settle_threshold(dictionary.trunk, rows, dictionary.aims[0])
+        settle_children(dictionary, rows, dictionary.aims[1])
+        return
     batchwise = [part for part in dictionary.modules() if isinstance(part, BatchTopK)]
     if batchwise:
         with _asked_instead(batchwise, partial(_settle, target=target_l0)):
