@@ -117,12 +117,11 @@ def begin(
     learns = getattr(dictionary, flat) if flat else dictionary
     learns.propose = {"auto": bfloat16_pays}.get(recipe.precision, recipe.precision == "bfloat16")
     local = LearnDictionary(learns, start, recipe.objective, steps, recipe.seed)
+    active = recipe.local.active(recipe.k)
     if isinstance(dictionary, LocalDictionary):
-        return LearnLocal(
-            local, dictionary, recipe.local, recipe.local.active(recipe.k), recipe.seed
-        )
+        return LearnLocal(local, dictionary, recipe.local, active, recipe.seed)
     if isinstance(dictionary, HierarchicalDictionary):
-        return LearnHierarchical(local, dictionary)
+        return LearnHierarchical(local, dictionary, active)
     return local
 
 
