@@ -82,3 +82,21 @@ def test_pairs_of_normals_are_unrelated():
 def test_below_is_the_normal_distribution_function():
     x = np.linspace(-9, 9, 37)
     np.testing.assert_allclose([chance.below(v) for v in x], stats.norm.cdf(x), rtol=1e-12)
+
+
+def test_bounds_are_never_below_the_distribution_function():
+    for x in np.linspace(-12, 9, 5000):
+        step = chance.step_below(x)
+        assert chance.BOUNDS[step + 1] >= min(stats.norm.cdf(x), chance.BOUNDS[-1])
+        if x >= -10:
+            assert chance.BOUNDS[step] <= stats.norm.cdf(x)
+
+
+def test_the_table_and_the_function_decide_alike():
+    draw = np.random.default_rng(0)
+    x = draw.uniform(-4, 4, 20_000)
+    lot = stats.norm.cdf(x) * (1 + 0.2 * draw.standard_normal(20_000))
+    agreed = [
+        chance.falls_below(u, v) == (u < stats.norm.cdf(v)) for u, v in zip(lot, x, strict=True)
+    ]
+    assert np.mean(agreed) == 1.0

@@ -1,10 +1,12 @@
 import torch
 
+from monosemy.data.features import compiled
 from monosemy.data.features.compiled import draw
 from monosemy.tensors import workers
 
 
 def test_threads_do_not_change_a_number(law, correlated, monkeypatch):
+    monkeypatch.setattr(compiled, "LEAST_ALONE", 10)
     for one in (law, correlated):
         codes = []
         for threads in (1, 2, 3):

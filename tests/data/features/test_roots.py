@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from scipy.stats import norm
 
 from monosemy.data.features import roots
 from monosemy.data.features.law import Law
@@ -49,22 +48,6 @@ def test_each_root_fires_as_often_as_it_should(count, rank, deviations):
     assert seen[~rare].abs().max() < 4.8
     assert seen[rare].abs().sum() < 1.5 * rare.sum() + 10
     assert (code.indices[1:] != code.indices[:-1])[code.rows[1:] == code.rows[:-1]].all()
-
-
-def test_bounds_are_never_below_the_distribution_function():
-    for x in np.linspace(-12, 9, 5000):
-        step = roots._step_below(x)
-        assert roots._BOUNDS[step + 1] >= min(norm.cdf(x), roots._BOUNDS[-1])
-        if x >= -10:
-            assert roots._BOUNDS[step] <= norm.cdf(x)
-
-
-def test_the_table_and_the_function_decide_alike():
-    draw = np.random.default_rng(0)
-    x = draw.uniform(-4, 4, 20_000)
-    lot = norm.cdf(x) * (1 + 0.2 * draw.standard_normal(20_000))
-    agreed = [roots._falls_below(u, v) == (u < norm.cdf(v)) for u, v in zip(lot, x, strict=True)]
-    assert np.mean(agreed) == 1.0
 
 
 def test_skips_are_geometric():

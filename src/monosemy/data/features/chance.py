@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from scipy.special import ndtr
 
 from monosemy.tensors.compiled.jit import loop
 
@@ -17,6 +18,10 @@ _MIX1, _MIX2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _S11, _S17, _S19, _S23 = np.uint64(11), np.uint64(17), np.uint64(19), np.uint64(23)
 _S27, _S30, _S31, _S41, _S45 = (np.uint64(n) for n in (27, 30, 31, 41, 45))
 _UNIT = 1.0 / (1 << 53)
+# Bounds on the normal distribution function: its values at so many steps, and 1 / log(1 - value).
+_FROM, _STEPS, _UP_TO = -10, 32, 8
+BOUNDS = ndtr(np.arange((_UP_TO - _FROM) * _STEPS + 1) / _STEPS + _FROM)
+PACES = 1 / np.log1p(-BOUNDS)
 
 
 @loop
@@ -51,24 +56,48 @@ def uniform(state):  # type: ignore[no-untyped-def]
 
 
 @loop
+def _pair(state):  # type: ignore[no-untyped-def]
+    """Two independent standard normal numbers (Marsaglia's polar method)."""
+    square = 2.0
+    while square >= 1 or square == 0:
+        x, y = 2 * uniform(state) - 1, 2 * uniform(state) - 1
+        square = x * x + y * y
+    scale = math.sqrt(-2 * math.log(square) / square)
+    return x * scale, y * scale
+
+
+@loop
 def normal(state):  # type: ignore[no-untyped-def]
-    """A standard normal number (Box and Muller; its twin is not kept)."""
-    radius = math.sqrt(-2.0 * math.log(1.0 - uniform(state)))
-    return radius * math.cos(2.0 * math.pi * uniform(state))
+    """A standard normal number; its twin is not kept."""
+    return _pair(state)[0]
 
 
 @loop
 def normals(state, out):  # type: ignore[no-untyped-def]
     """Fill `out` with standard normal numbers, two at a time."""
     for place in range(0, len(out), 2):
-        radius = math.sqrt(-2.0 * math.log(1.0 - uniform(state)))
-        angle = 2.0 * math.pi * uniform(state)
-        out[place] = radius * math.cos(angle)
+        one, other = _pair(state)
+        out[place] = one
         if place + 1 < len(out):
-            out[place + 1] = radius * math.sin(angle)
+            out[place + 1] = other
 
 
 @loop
 def below(x):  # type: ignore[no-untyped-def]
     """Share of a standard normal distribution below `x`."""
     return 0.5 * math.erfc(-x * math.sqrt(0.5))
+
+
+@loop
+def step_below(x):  # type: ignore[no-untyped-def]
+    """The last step of the table at or before `x`, but for the very last."""
+    return int(max(min((x - _FROM) * _STEPS, float(len(BOUNDS) - 2)), 0.0))
+
+
+@loop
+def falls_below(lot, x):  # type: ignore[no-untyped-def]
+    """Whether `lot` is below the normal distribution function at `x`; mostly the table knows."""
+    step = step_below(x)
+    if lot >= BOUNDS[step + 1]:
+        return False
+    return lot < BOUNDS[step] or lot < below(x)

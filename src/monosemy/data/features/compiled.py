@@ -13,6 +13,8 @@ from monosemy.data.features.walking import walk
 from monosemy.tensors import workers
 from monosemy.tensors.codes import SparseCode
 
+# Samples of a share: where they are fewer, waking a thread takes as long as drawing them.
+LEAST, LEAST_ALONE = 128, 1024
 # Samples of a law are many and laws are few: each is laid out once.
 _laid_out: WeakKeyDictionary[Law, Tables] = WeakKeyDictionary()
 
@@ -28,7 +30,7 @@ def draw(law: Law, count: int, generator: torch.Generator) -> SparseCode:
     def work(start: int, stop: int) -> None:
         parts[start] = walk(tables, seed, start, stop)
 
-    workers.run(work, workers.share_out(count, workers.LEAST_SHARE))
+    workers.run(work, workers.share_out(count, LEAST if law.rank else LEAST_ALONE))
     counts, indices, values = (
         torch.from_numpy(np.concatenate([parts[start][column] for start in sorted(parts)]))
         for column in range(3)

@@ -9,17 +9,9 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-from scipy.special import ndtr
-
-from monosemy.data.features.chance import below, uniform
+from monosemy.data.features.chance import BOUNDS, PACES, falls_below, step_below, uniform
 from monosemy.data.features.tables import BLOCK, GROUP, PASS
 from monosemy.tensors.compiled.jit import loop, sum_loop
-
-# Bounds on the normal distribution function: its values at so many steps, and 1 / log(1 - value).
-_FROM, _STEPS, _UP_TO = -10, 32, 8
-_BOUNDS = ndtr(np.arange((_UP_TO - _FROM) * _STEPS + 1) / _STEPS + _FROM)
-_PACES = 1 / np.log1p(-_BOUNDS)
 
 
 @loop
@@ -61,13 +53,13 @@ def _alone(nodes, chance, bounds, paces, state, firing, found):  # type: ignore[
 def _correlated(nodes, shift, tops, state, firing, found):  # type: ignore[no-untyped-def]
     """`_alone`, where chances follow from the shifts."""
     for group in range(GROUP):
-        step, lot = _step_below(tops[group]) + 1, uniform(state)
-        bound, pace = _BOUNDS[step], _PACES[step]
+        step, lot = step_below(tops[group]) + 1, uniform(state)
+        bound, pace = BOUNDS[step], PACES[step]
         if lot >= GROUP * bound:
             continue
         place = group + GROUP * _skipped(lot, pace)
         while place < BLOCK:
-            if _falls_below(uniform(state) * bound, shift[place]):
+            if falls_below(uniform(state) * bound, shift[place]):
                 firing[found] = nodes[place]
                 found += 1
             place += GROUP * (1 + _skipped(uniform(state), pace))
@@ -78,21 +70,6 @@ def _correlated(nodes, shift, tops, state, firing, found):  # type: ignore[no-un
 def _skipped(lot, pace):  # type: ignore[no-untyped-def]
     """Tails before the first head of a coin, whose pace is 1 / log(probability of tails)."""
     return int(min(math.log(1.0 - lot) * pace, float(GROUP)))
-
-
-@loop
-def _step_below(x):  # type: ignore[no-untyped-def]
-    """The last step of the table at or before `x`, but for the very last."""
-    return int(max(min((x - _FROM) * _STEPS, float(len(_BOUNDS) - 2)), 0.0))
-
-
-@loop
-def _falls_below(lot, x):  # type: ignore[no-untyped-def]
-    """Whether `lot` is below the normal distribution function at `x`; mostly the table knows."""
-    step = _step_below(x)
-    if lot >= _BOUNDS[step + 1]:
-        return False
-    return lot < _BOUNDS[step] or lot < below(x)
 
 
 @sum_loop

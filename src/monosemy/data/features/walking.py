@@ -9,10 +9,10 @@ import math
 
 import numpy as np
 
-from monosemy.data.features.chance import begin, below, normal, normals, uniform
+from monosemy.data.features.chance import begin, falls_below, normal, normals, uniform
 from monosemy.data.features.roots import firing_roots
 from monosemy.data.features.tables import BLOCK, GROUP
-from monosemy.tensors.compiled.jit import loop
+from monosemy.tensors.compiled.jit import loop, sum_loop
 
 _CONTEST, _CHOICE, _CIRCLE, _TORUS, _CURVE = range(1, 6)  # as in `law.Rule`
 
@@ -101,7 +101,7 @@ def _siblings(nodes, family, how, state, stack, sizes, height):  # type: ignore[
     loads, common, contest, even, above = how
     base, active = height, 0
     for child in family:
-        if uniform(state) >= _chance(nodes[child], loads[child], common):
+        if not _fires(nodes[child], loads[child], common, uniform(state)):
             continue
         size = _scaled(nodes[child], even, above, state)
         if size <= 0:
@@ -118,14 +118,19 @@ def _siblings(nodes, family, how, state, stack, sizes, height):  # type: ignore[
 
 
 @loop
-def _chance(node, loads, common):  # type: ignore[no-untyped-def]
-    """The chance that a child fires, given what all nodes have in common."""
+def _fires(node, loads, common, lot):  # type: ignore[no-untyped-def]
+    """Whether a child fires, given what all nodes have in common."""
     if len(common) == 0:
-        return node.chance
-    shift = -node.floor
-    for axis in range(len(common)):
-        shift += loads[axis] * common[axis]
-    return below(shift)
+        return lot < node.chance
+    return falls_below(lot, _dot(loads, common) - node.floor)
+
+
+@sum_loop
+def _dot(one, other):  # type: ignore[no-untyped-def]
+    total = np.float32(0)
+    for axis in range(len(one)):
+        total += one[axis] * other[axis]
+    return total
 
 
 @loop
