@@ -21,7 +21,9 @@ _AT_ONCE = 1 << 14
 
 
 class HierarchicalDictionary(Dictionary):
-    """``x̂ = b_dec + sum_p [a_p d_p + s_p U_p C'_pj]``, ``s_p = max_j ReLU(C_pj D_p (x - b_dec) + t_pj)``.
+    """``x̂ = b_dec + sum_p [a_p d_p + s_p U_p C'_pj]``, one child a parent.
+
+    ``s_p = max_j ReLU(C_pj D_p (x - b_dec) + t_pj)``, and ``j`` is where the largest is.
 
     The sum runs over active parents; each has `children` codes in a subspace of `rank` dimensions of
     its own, read by ``D_p`` and written by ``U_p``, of which the one that is read most is active.
@@ -47,6 +49,12 @@ class HierarchicalDictionary(Dictionary):
     nests = False
     aims: tuple[float, ...] = ()
     """Parents and children of a token that are to be active on average; no part of its file."""
+    trunk: FlatDictionary
+    reads: nn.Parameter
+    writes: nn.Parameter
+    C_enc: nn.Parameter
+    C_dec: nn.Parameter
+    t: nn.Parameter
 
     def __init__(
         self,
@@ -160,8 +168,8 @@ class HierarchicalDictionary(Dictionary):
             found.append((child, amount, torch.einsum("er,erd->ed", code, self.writes[p])))
         if not found:
             return parents.indices, parents.values, x.new_zeros(0, x.shape[1])
-        child, amount, wrote = zip(*found, strict=True)
-        return torch.cat(child), torch.cat(amount), torch.cat(wrote)
+        children, amounts, written = zip(*found, strict=True)
+        return torch.cat(children), torch.cat(amounts), torch.cat(written)
 
     def _lengths(self, p: Tensor, child: Tensor) -> Float[Tensor, "active"]:
         """Of the children's directions before they are scaled to one."""

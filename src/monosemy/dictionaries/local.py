@@ -1,4 +1,4 @@
-"""Local codes: children that exist only while their parent is active, in subspaces that parents share."""
+"""Local codes: children that exist only while their parent is active, in shared subspaces."""
 
 from __future__ import annotations
 
@@ -71,7 +71,8 @@ class LocalDictionary(Dictionary):
 
     nests = False
     aims: tuple[float, ...] = ()
-    """Parents, children, ... of a token that training was asked to leave active; no part of its file."""
+    """Parents, children, ... of a token that are to be active on average; no part of its file."""
+    trunk: FlatDictionary | LocalDictionary
     routes: Int[Tensor, "bearer"]
     floor: Float[Tensor, ""]
     least: Float[Tensor, ""]
@@ -235,25 +236,21 @@ class LocalDictionary(Dictionary):
 
     def parent_of(self, latents: Int[Tensor, "chosen"]) -> Int[Tensor, "chosen"]:
         """The latent that each of these is a child of; -1 for a parent."""
-        inner = isinstance(self.trunk, LocalDictionary)
-        above = self.trunk.parent_of(latents) if inner else torch.full_like(latents, -1)
+        inner, nobody = self.trunk, torch.full_like(latents, -1)
+        above = inner.parent_of(latents) if isinstance(inner, LocalDictionary) else nobody
         own = latents - self.trunk.latents
         first = self.trunk.latents - self.bearers
         return torch.where(own >= 0, first + own.div(self.branching, rounding_mode="floor"), above)
 
     def address(self, latent: int) -> str:
         """``parent``, ``parent.child`` or ``parent.child.grandchild``, counted from zero."""
-        own = latent - self.trunk.latents
-        if own < 0:
-            inner = self.trunk
-            return inner.address(latent) if isinstance(inner, LocalDictionary) else str(latent)
-        above = int(self.parent_of(torch.tensor([latent]))[0])
-        return f"{self.trunk_address(above)}.{own % self.branching}"
-
-    def trunk_address(self, latent: int) -> str:
-        """`address` of a latent of the trunk."""
-        inner = self.trunk
-        return inner.address(latent) if isinstance(inner, LocalDictionary) else str(latent)
+        own, places = latent, list[int]()
+        for level in reversed(self.levels):
+            if own >= level.trunk.latents:
+                bearer, child = divmod(own - level.trunk.latents, level.branching)
+                own = level.trunk.latents - level.bearers + bearer
+                places.append(child)
+        return ".".join(map(str, [own, *reversed(places)]))
 
     def numbered(self, address: str) -> int:
         """The latent at an `address`; `UserError` where there is none."""
@@ -311,7 +308,7 @@ def _reasons(
         reasons.append(f"C has {C_rank} numbers a child; wanted {rank}, the charts' rank")
     if routes.shape != (bearers,):
         reasons.append(f"routes has shape {tuple(routes.shape)}; wanted ({bearers},), one a bearer")
-    elif bearers and not (-1 <= int(routes.min()) and int(routes.max()) < charts):
+    elif bearers and (int(routes.min()) < -1 or int(routes.max()) >= charts):
         reasons.append(f"routes lead to charts {int(routes.min())} to {int(routes.max())}; "
                        f"wanted -1 (none) to {charts - 1}")  # fmt: skip
     if isinstance(trunk, LocalDictionary):

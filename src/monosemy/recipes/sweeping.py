@@ -14,7 +14,7 @@ from monosemy.dictionaries.base import Dictionary
 from monosemy.evaluation.measure import measure
 from monosemy.foundation import storage
 from monosemy.foundation.progress import SILENT, Progress
-from monosemy.recipes.dictionary import begin, finish, look_at, open_stream, pace_of
+from monosemy.recipes.dictionary import Learner, begin, finish, look_at, open_stream, pace_of
 from monosemy.recipes.evaluation import (
     HELDOUT_TOKENS,
     describe_dictionary,
@@ -34,7 +34,6 @@ from monosemy.tensors.axes import Activations
 from monosemy.training.journal import Journal
 from monosemy.training.loop import Rhythm, Training, fit
 from monosemy.training.many import LearnMany, OptimiseMany, take
-from monosemy.training.objectives import LearnDictionary
 from monosemy.training.start import Start
 
 
@@ -102,7 +101,7 @@ def _learn(
 def _training(
     sweep: Sweep,
     members: Mapping[str, Member],
-    programs: Mapping[str, LearnDictionary],
+    programs: Mapping[str, Learner],
     stream: ActivationStream,
 ) -> Training:
     steps = len(stream)
@@ -117,7 +116,7 @@ def _training(
     )
 
 
-def _finish(member: Member, program: LearnDictionary, starts: _Starts, folder: Path) -> Dictionary:
+def _finish(member: Member, program: Learner, starts: _Starts, folder: Path) -> Dictionary:
     rows, start = starts.of(member)
     tokens = program.steps * member.recipe.batch
     return finish(member.recipe, program, start, rows, folder / "dictionary", tokens)

@@ -1,8 +1,8 @@
 """Children that exist only while their parent is active: found, written, and their gradients.
 
 A *bearer* (a latent that has children) ``p`` points at a chart ``s = routes[p]``: `rank` orthonormal
-rows ``V[s]``. Child ``j`` of ``p`` has the direction ``e = C[p, j] V[s]``, of length one. Compiled loops
-on a processor; the same in plain torch elsewhere (`plain_branches`).
+rows ``V[s]``. Child ``j`` of ``p`` has the direction ``e = C[p, j] V[s]``, of length one. Compiled
+loops on a processor; the same in plain torch elsewhere (`plain_branches`).
 """
 
 from __future__ import annotations
@@ -102,10 +102,10 @@ def explain(
         len(charts.routes), charts.V.shape[1])  # fmt: skip
     rows = rest.new_zeros(1, rest.shape[1]) if W_dec is None else W_dec.detach().contiguous()
     parts = rows, charts.V.detach().contiguous(), charts.routes, charts.C.detach().contiguous()
-    found = _side(rest).explain(
+    children, amounts = _side(rest).explain(
         rest, code.offsets, code.indices, values, *parts, overlap, rounds, floor, least, refit
     )
-    return Explained(values, *found, rest)
+    return Explained(values, children, amounts, rest)
 
 
 def written(

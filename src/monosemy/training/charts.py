@@ -1,8 +1,9 @@
 """Which parents share a subspace: conditional covariances, merged, and children clustered inside.
 
-What a bearer leaves over while it is active, divided by its activation, has a covariance of its own; the
-part of it that exceeds what everyone leaves over is where its children lie. Two bearers may point at
-one chart of `rank` dimensions where the chart captures nearly as much of both as a chart each would.
+What a bearer leaves over while it is active, divided by its activation, has a covariance of its own;
+the part of it that exceeds what everyone leaves over is where its children lie. Two bearers may
+point at one chart of `rank` dimensions where the chart captures nearly as much of both as a chart
+each would.
 """
 
 from __future__ import annotations
@@ -133,7 +134,7 @@ def factors(bank: Bank, kept: int) -> Float[Tensor, "bearer width kept"]:
 
 @dataclass(frozen=True, eq=False)
 class Merging:
-    """What merging found: for every number of charts down to one, who is with whom and what it captures.
+    """What merging found: for every number of charts, who is with whom and what they capture.
 
     Attributes
     ----------

@@ -54,6 +54,11 @@ class LearnHierarchical:
         return self.local.k
 
     @property
+    def steps(self) -> int:
+        """Steps of the whole run."""
+        return self.local.steps
+
+    @property
     def step(self) -> int:
         """Steps that were taken."""
         return self.local.step

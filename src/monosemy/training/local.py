@@ -1,4 +1,4 @@
-"""How a local dictionary learns: parents alone, then children in charts that are found and found again."""
+"""How a local dictionary learns: parents alone, then children in charts, found and found again."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class LearnLocal:
     1. Parents alone, by `LearnDictionary`, for ``begin`` of the steps.
     2. From then on active parents explain what the others leave (`branches.explain`); the error is that
        of what is left in the end. Activations are least squares, so directions learn at fixed ones.
-       The encoder learns what it can still give: that its proposals, with the children taken out of what
-       they are to explain, reconstruct with the directions held fixed.
+       The encoder learns what it can still give: that its proposals, with the children taken out of
+       what they are to explain, reconstruct with the directions held fixed.
     3. ``times`` times until ``until``, charts are found from the residuals of a stretch of steps (see
        `training.charts`), every bearer is routed anew, and its children begin at the clusters of its
        residuals inside its chart. With charts not fixed in number, as many as there are at the knee:
@@ -83,6 +83,11 @@ class LearnLocal:
     def k(self) -> float:
         """Active parents that the encoder proposes."""
         return self.local.k
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run."""
+        return self.local.steps
 
     @property
     def step(self) -> int:
@@ -211,14 +216,17 @@ class LearnLocal:
         bank = None if self.bank is None else self.bank.state_dict()
         return {
             "module": self.dictionary.state_dict(), "local": self.local.state_dict(), "bank": bank,
-            "curves": self.curves,
+            "left": list(self._left), "curves": self.curves,
         }  # fmt: skip
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up a state saved by `state_dict`."""
         self.local.load_state_dict(state["local"])
         self.dictionary.load_state_dict(state["module"])
-        self.bank = None if state["bank"] is None else Bank.load(state["bank"])
+        device, bank = self.dictionary.b_dec.device, state["bank"]
+        self.bank = None if bank is None else Bank.load({n: t.to(device) for n, t in bank.items()})
+        self._left.clear()
+        self._left.extend(rest.to(device) for rest in state["left"])
         self.curves = list(state["curves"])
 
     def result(self) -> LocalDictionary:

@@ -6,9 +6,10 @@ from monosemy.training.local_config import LocalConfig
 
 
 class Stages:
-    """From ``begin`` on parents explain; then charts are found ``times`` times a level, evenly to ``until``.
+    """From ``begin`` on parents explain; charts are found ``times`` times a level, until ``until``.
 
-    Levels begin one after the other: level ``i`` of ``n`` has the ``i``-th part of the time between.
+    Moments lie evenly. Levels begin one after the other: level ``i`` of ``n`` has the ``i``-th part of
+    the time between.
 
     Parameters
     ----------

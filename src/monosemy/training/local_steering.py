@@ -22,13 +22,12 @@ _CLOSE = 0.002
 
 
 def begin_floor(level: LocalDictionary, code: SparseCode, wanted: float) -> None:
-    """Set the floor so that as many proposals as wanted lie above it, and the children's where small."""
+    """The floor that as many proposals as wanted lie above; children begin with a small one."""
     many = max(round(wanted * code.tokens), 1)
     values = code.values.detach()
     floor = values.topk(min(many, len(values))).values[-1] if len(values) else values.new_ones(())
     level.floor.fill_(float(floor))
-    for one in (level,):
-        one.least.fill_(_LEAST)
+    level.least.fill_(_LEAST)
 
 
 @torch.no_grad()

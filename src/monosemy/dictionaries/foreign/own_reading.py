@@ -7,9 +7,10 @@
 ``lista``                  ``step``, and the first selection's ``threshold_first``
 ``pruned``                 ``pruning_threshold``, and the dictionary inside under ``inner``
 ``normalised``             ``norm``, ``eps``, ``factor``, ``factor_out``, and ``inner``
-``local``                  ``V_l`` (chart, rank, width), ``routes_l``, ``C_l`` (bearer, child, rank) of each
-                           ``level``; ``rounds``, ``floor``, ``least``, and ``inner``
-``hierarchical``           ``reads``, ``writes`` (latent, rank, width), ``C_enc``, ``C_dec``, ``t``, and ``inner``
+``local``                  of each ``level``: ``V_l`` (chart, rank, width), ``routes_l``, ``C_l``
+                           (bearer, child, rank); ``rounds``, ``floor``, ``least``, and ``inner``
+``hierarchical``           ``reads``, ``writes`` (latent, rank, width), ``C_enc``, ``C_dec``, ``t``,
+                           and ``inner``
 =========================  ==========================================================================
 
 Matrices lie as in SAELens: ``W_enc`` (read, latent), ``W_dec`` (latent, written); of a cross-layer
@@ -311,8 +312,8 @@ def _branching_reasons(config: Config, depth: int) -> list[str]:
         reasons.append(f"inner is {short(inner.get('architecture'))}; wanted an autoencoder")
     elif "d_out" in inner:
         reasons.append("inner writes another place than it reads; wanted an autoencoder")
-    counts = ("d_in", "d_sae", "rank", "children")
-    counts += ("level", "charts", "bearers") if local else ()
+    counts = ["d_in", "d_sae", "rank", "children"]
+    counts += ["level", "charts", "bearers"] if local else []
     reasons += [
         f"{name} = {short(config.get(name))}; wanted a whole number above zero"
         for name in counts
