@@ -4,6 +4,7 @@ Every contestant is a process of its own: our world, a BatchTopK step of the dic
 on it (`peers/ours.py`), and, where there is an environment with it, SAELens' synthetic model of the
 same configuration, with the dense tensors of its default (its sparse ones take minutes a batch at 16k).
 They take turns with the same threads, so that all see the same load; the median over rounds counts.
+Beside wall-clock time stands processor time, summed over threads, which says more on a busy machine.
 `active` is the mean number of active features of what was drawn: the same world, seen to be.
 
     python benchmarks/features.py [--peer saelens=PYTHON] [--json FILE]
@@ -23,7 +24,8 @@ from worlds import BATCH, DICTIONARIES, TREES
 
 from monosemy.foundation.storage import write_json
 
-VISIT = 4
+# Batches of a visit; the first, which finds other people's numbers in the caches, is not timed.
+VISIT = 5
 
 
 def contestants(world: str, peer: str | None) -> dict[str, tuple[str, str, dict]]:
@@ -42,7 +44,7 @@ def contestants(world: str, peer: str | None) -> dict[str, tuple[str, str, dict]
 def measure(world: str, peer: str | None, rounds: int, threads: int) -> dict:
     """The rows of one world: median milliseconds of each contestant, and ratios of medians."""
     workers, versions = {}, {}
-    taken: dict[str, list[float]] = {}
+    taken: dict[str, list[tuple[float, float]]] = {}
     try:
         for name, (python, module, order) in contestants(world, peer).items():
             workers[name] = Worker(python, module, order, threads)
@@ -50,8 +52,10 @@ def measure(world: str, peer: str | None, rounds: int, threads: int) -> dict:
             taken[name] = []
         for _ in range(rounds):
             for name, worker in workers.items():
-                times = worker.ask("step", count=VISIT)["milliseconds"][1:]
-                taken[name].append(statistics.median(times))
+                began = processor_ms(worker.process.pid)
+                times = worker.ask("step", count=VISIT)["milliseconds"]
+                spent = (processor_ms(worker.process.pid) - began) / VISIT
+                taken[name].append((statistics.median(times[1:]), spent))
         active = {n: w.ask("active")["active"] for n, w in workers.items() if n != "step"}
     finally:
         for worker in workers.values():
@@ -59,28 +63,37 @@ def measure(world: str, peer: str | None, rounds: int, threads: int) -> dict:
     return row(world, taken, active) | {"versions": versions}
 
 
-def row(world: str, taken: dict[str, list[float]], active: dict[str, float]) -> dict:
-    medians = {name: statistics.median(times) for name, times in taken.items()}
+def processor_ms(process: int) -> float:
+    """Processor time that all threads of a process have had."""
+    threads = Path(f"/proc/{process}/task").glob("*/schedstat")
+    return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e6
+
+
+def row(world: str, taken: dict[str, list[tuple[float, float]]], active: dict[str, float]) -> dict:
     found = {"world": world, "batch": BATCH, "dictionary": DICTIONARIES[world][:2]}
-    for name, value in medians.items():
-        found[f"{name}_ms"] = round(value, 3)
-        if name not in ("ours", "step"):
-            ratios = [
-                theirs / ours for theirs, ours in zip(taken[name], taken["ours"], strict=True)
-            ]
-            found[f"{name}_over_ours"] = round(statistics.median(ratios), 1)
-    ratios = [ours / step for ours, step in zip(taken["ours"], taken["step"], strict=True)]
-    found["ours_over_step"] = round(statistics.median(ratios), 3)
-    found["active"] = {name: round(value, 2) for name, value in active.items()}
-    return found
+    for column, clock in enumerate(("ms", "processor_ms")):
+        of = {name: [times[column] for times in rounds] for name, rounds in taken.items()}
+        for name, times in of.items():
+            found[f"{name}_{clock}"] = round(statistics.median(times), 3)
+        found[f"ours_over_step_{clock}"] = ratio(of["ours"], of["step"])
+        if "saelens" in of:
+            found[f"saelens_over_ours_{clock}"] = ratio(of["saelens"], of["ours"])
+    return found | {"active": {name: round(value, 2) for name, value in active.items()}}
+
+
+def ratio(one: list[float], other: list[float]) -> float:
+    """The median over rounds."""
+    return round(statistics.median(a / b for a, b in zip(one, other, strict=True)), 3)
 
 
 def line(found: dict) -> str:
-    cells = [f"{found['world']:<22}", f"{found['ours_ms']:>8.2f} ms a batch"]
-    cells.append(f"{found['ours_over_step']:.2f} of a step ({found['step_ms']:.1f} ms)")
-    if "saelens_ms" in found:
-        cells.append(f"SAELens {found['saelens_over_ours']:.1f} times as long as ours")
-    return "   ".join(cells)
+    text = f"{found['world']:<20}"
+    for clock in ("ms", "processor_ms"):
+        text += f"   {found[f'ours_{clock}']:.2f} {clock.replace('_', ' ')} a batch, "
+        text += f"{found[f'ours_over_step_{clock}']:.2f} of a step ({found[f'step_{clock}']:.1f})"
+        if f"saelens_{clock}" in found:
+            text += f", SAELens {found[f'saelens_over_ours_{clock}']:.1f} times as long"
+    return text
 
 
 def main() -> None:

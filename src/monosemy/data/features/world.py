@@ -16,6 +16,7 @@ from monosemy.foundation.errors import refuse
 from monosemy.tensors.axes import Float, Tensor
 from monosemy.tensors.codes import SparseCode
 from monosemy.tensors.kernels import decode
+from monosemy.tensors.workers import undisturbed
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +52,9 @@ class World:
 
     def sample(self, count: int, generator: torch.Generator) -> Samples:
         """`count` samples, on the generator's device; a function of its state alone."""
-        truth = draw(self.law, count, generator)
-        return Samples(self._written(truth, generator), truth)
+        with undisturbed():
+            truth = draw(self.law, count, generator)
+            return Samples(self._written(truth, generator), truth)
 
     def activations(self, count: int, generator: torch.Generator) -> Float[Tensor, "token width"]:
         """The `x` of `sample`, bit for bit."""
