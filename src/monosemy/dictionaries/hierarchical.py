@@ -160,12 +160,12 @@ class HierarchicalDictionary(Dictionary):
         for part in torch.arange(len(parents.indices), device=x.device).split(_AT_ONCE):
             p = parents.indices[part]
             rows = (x - self.b_dec)[parents.rows[part]]
-            inside = torch.einsum("erd,ed->er", self.reads[p], rows)
-            pre = torch.einsum("ecr,er->ec", self.C_enc[p], inside) + self.t[p]
+            inside = torch.einsum("erd,ed->er", _take(self.reads, p), rows)
+            pre = torch.einsum("ecr,er->ec", _take(self.C_enc, p), inside) + _take(self.t, p)
             value, child = pre.max(1)
             amount = value.relu()
-            code = self.C_dec[p, child] * amount[:, None]
-            found.append((child, amount, torch.einsum("er,erd->ed", code, self.writes[p])))
+            code = _take(self.C_dec.flatten(0, 1), p * self.branching + child) * amount[:, None]
+            found.append((child, amount, torch.einsum("er,erd->ed", code, _take(self.writes, p))))
         if not found:
             return parents.indices, parents.values, x.new_zeros(0, x.shape[1])
         children, amounts, written = zip(*found, strict=True)
@@ -209,3 +209,8 @@ class HierarchicalDictionary(Dictionary):
         """The latent that each of these is a child of; -1 for a parent."""
         own = latents - self.trunk.latents
         return torch.where(own >= 0, own.div(self.branching, rounding_mode="floor"), -1)
+
+
+def _take(parameter: Tensor, rows: Int[Tensor, "chosen"]) -> Tensor:
+    """``parameter[rows]``, whose gradient is added up several times faster on a processor."""
+    return parameter.index_select(0, rows)

@@ -84,7 +84,7 @@ class LearnHierarchical:
         top = kernels.squared_error(code, parts.trunk.W_dec, parts.b_dec, target)[0].mean()
         p = code.indices.unique()
         d = kernels.take_rows(parts.trunk.W_dec, p) if len(p) else parts.trunk.W_dec[:0]
-        along = [torch.einsum("prd,pd->pr", frame[p], d).square().sum(1)
+        along = [torch.einsum("prd,pd->pr", frame.index_select(0, p), d).square().sum(1)
                  for frame in (parts.reads, parts.writes)]  # fmt: skip
         orthogonal = (along[0] + along[1]).mean() if len(p) else fvu * 0
         l1 = amount.sum() / code.tokens / parts.width**0.5
