@@ -13,6 +13,8 @@ from monosemy.dictionaries.cross_layer import CrossLayerTranscoder
 from monosemy.dictionaries.crosscoders import Crosscoder
 from monosemy.dictionaries.flat import FlatDictionary
 from monosemy.dictionaries.gated import GatedDictionary
+from monosemy.dictionaries.hierarchical import HierarchicalDictionary
+from monosemy.dictionaries.local import LocalDictionary
 from monosemy.dictionaries.normalised import NORMS, NormalisedDictionary
 from monosemy.dictionaries.pruned import PrunedDictionary
 from monosemy.dictionaries.refined import MatchingPursuit, RefinedDictionary
@@ -114,6 +116,41 @@ def _refined(latents: int, k: int, choice: Choice) -> RefinedDictionary:
     return dictionary
 
 
+CHILDREN, RANK, CHARTS = 3, 2, 3
+
+
+def _unit_parents(latents: int, k: int) -> FlatDictionary:
+    """Parents with rows of length one, of which more are proposed than there is room for."""
+    W_enc, b_enc, W_dec, b_dec = parts(latents)
+    rows = torch.nn.functional.normalize(W_dec, dim=1)
+    return FlatDictionary(W_enc, b_enc, rows, b_dec, _batchtopk(latents, k))
+
+
+def _with_children(trunk: FlatDictionary | LocalDictionary, bearers: int) -> LocalDictionary:
+    """Every chart is shared; the last bearer points at none."""
+    axes = torch.randn(CHARTS, WIDTH, RANK, generator=draw(50))
+    V = torch.linalg.qr(axes)[0].transpose(1, 2).contiguous()
+    C = torch.randn(bearers, CHILDREN, RANK, generator=draw(51))
+    routes = torch.arange(bearers) % CHARTS
+    routes[-1] = -1
+    C = torch.nn.functional.normalize(C, dim=2)
+    return LocalDictionary(trunk, V, routes, C, rounds=1, floor=0.3, least=0.2)
+
+
+def _local(latents: int, k: int) -> LocalDictionary:
+    return _with_children(_unit_parents(latents, k), latents)
+
+
+def _local_deep(latents: int, k: int) -> LocalDictionary:
+    return _with_children(_local(latents, k), latents * CHILDREN)
+
+
+def _hierarchical(latents: int, k: int) -> HierarchicalDictionary:
+    shapes = (RANK, WIDTH), (RANK, WIDTH), (CHILDREN, RANK), (CHILDREN, RANK), (CHILDREN,)
+    own = [torch.randn(latents, *shape, generator=draw(60 + n)) for n, shape in enumerate(shapes)]
+    return HierarchicalDictionary(FlatDictionary(*parts(latents), _batchtopk(latents, k)), *own)
+
+
 def _constant(latents: int, k: int) -> NormalisedDictionary:
     inner = Transcoder(*parts(latents), _batchtopk(latents, k))
     return NormalisedDictionary(inner, "constant", factor=1.7, factor_out=0.4)
@@ -153,6 +190,9 @@ def _kinds() -> dict[str, Callable[[int, int], Dictionary]]:
         "constant transcoder": _constant,
         "pruned": lambda m, k: PrunedDictionary(FlatDictionary(*parts(m), ReLU()), 0.4),
         "pruned pursuit": lambda m, k: PrunedDictionary(_pursuit(m, k), 0.4),
+        "local": _local,
+        "local deep": _local_deep,
+        "hierarchical": _hierarchical,
         "neurons": lambda m, k: baselines.neurons(WIDTH, k),
         "pca": lambda m, k: baselines.principal_components(_rows(), k),
         "ica": lambda m, k: copy.deepcopy(_ica(k)),

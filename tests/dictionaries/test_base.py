@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from monosemy.dictionaries import files
+from monosemy.dictionaries.local import LocalDictionary
 from monosemy.dictionaries.refined import MatchingPursuit
 from monosemy.dictionaries.units import Units, times
 from monosemy.foundation.errors import UserError
@@ -113,7 +114,16 @@ def test_what_lies_at_the_shift_of_an_unbiased_encoder_has_no_code(dictionary):
 
 def test_directions_have_length_one(dictionary):
     lengths = dictionary.directions().norm(dim=1)
-    torch.testing.assert_close(lengths, torch.ones(dictionary.latents))
+    torch.testing.assert_close(lengths, (~nowhere(dictionary)).float())
+
+
+def nowhere(dictionary):
+    """Latents without a direction: children whose bearer points at no chart."""
+    found = torch.zeros(dictionary.latents, dtype=torch.bool)
+    for level in dictionary.levels if isinstance(dictionary, LocalDictionary) else ():
+        last = level.trunk.latents + level.bearers * level.branching
+        found[level.trunk.latents : last] = (level.routes < 0).repeat_interleave(level.branching)
+    return found
 
 
 # --- the code of a decoded code -------------------------------------------------------------------
@@ -146,6 +156,9 @@ NEVER_EXACT = {
     "unit_norm": "a reconstruction has another length than what it stands for",
     "random": "it is scaled to fit directions that overlap",
     "lista batchtopk": "its first threshold is higher, so it corrects what was whole",
+    "local": "children overlap with parents that already span everything",
+    "local deep": "children overlap with parents that already span everything",
+    "hierarchical": "children are read from the activation, and add to what parents wrote whole",
     "raw_topk": "a negative activation is less than the zeros around it",
 }
 
@@ -189,6 +202,11 @@ def _units(form, width, seed):
 
 
 DOES_NOT_FOLD = {
+    **{
+        (kind, form): (UserError, "would not fold away. Leave it out")
+        for kind in ("local", "local deep", "hierarchical")
+        for form in ("diagonal", "whitening")
+    },
     ("matching pursuit", "diagonal"): (UserError, "would not fold away. Leave it out"),
     ("matching pursuit", "whitening"): (UserError, "would not fold away. Leave it out"),
     ("cross-layer batchtopk", "whitening"): (ValueError, "whitening mixes all numbers"),
@@ -224,7 +242,7 @@ def test_folded_directions_have_length_one_where_latents_are_selected_by_themsel
     read = _units("factor", 6, 1)
     same = learner.autoencodes or learner.centred
     write = read if same else _units("factor", learner.written, 2)
-    lengths = learner.fold_(read, write).W_dec.norm(dim=1)
+    lengths = learner.fold_(read, write).W_dec.norm(dim=1)[~nowhere(learner)]
     alone = [lengths] if not learner.selection.compares else []
     together = lengths.chunk(getattr(learner, "layers", 1)) if learner.selection.compares else []
     for group in alone:

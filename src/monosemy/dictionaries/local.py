@@ -205,7 +205,7 @@ class LocalDictionary(Dictionary):
         out = self.trunk.decode(trunk)
         return out + branches.written(
             out.detach(), children.offsets, children.indices // self.branching,
-            children.indices % self.branching, children.values.detach(), self.charts,
+            children.indices % self.branching, children.values, self.charts,
         )  # fmt: skip
 
     def training_code(self, x: Activations) -> tuple[SparseCode, dict[str, Tensor]]:

@@ -10,6 +10,11 @@ axis                  meaning
 ``written``           numbers that a dictionary writes, where it writes another place than it reads
 ``latent``            entries of a dictionary (m)
 ``active``            non-zero entries of a sparse code, over all its tokens
+``bearer``            a latent that has children
+``child``             of one bearer, counted from 0
+``chart``             a subspace that bearers share
+``rank``              dimensions of a chart
+``sample``            of several of the same bearer
 ``document``          one source document
 ``feature``           what a world is made of: the known truth that latents are compared with
 ``block``             samples that are counted together, and drawn together for intervals

@@ -20,6 +20,9 @@ from monosemy.tensors.codes import SparseCode
 from monosemy.tensors.kernels import rows_gradient
 from monosemy.tensors.routes import kernels_for, name_for
 
+# Entries whose charts are gathered at once.
+_AT_ONCE = 1 << 14
+
 
 @dataclass(frozen=True, eq=False)
 class Charts:
@@ -113,11 +116,12 @@ def written(
     bearers: Int[Tensor, "active"], children: Int[Tensor, "active"],
     amounts: Float[Tensor, "active"], charts: Charts,
 ) -> Float[Tensor, "token width"]:  # fmt: skip
-    """``sum amount · e`` of the children of each token, of the shape of `rest`."""
-    out = torch.zeros_like(rest)
-    entries = offsets, bearers, children, amounts
-    _side(rest).add_children(out, *entries, charts.V, charts.routes, charts.C)
-    return out
+    """``sum amount · e`` of the children of each token, of the shape of `rest`.
+
+    Differentiable in the amounts, ``V`` and ``C``.
+    """
+    entries = offsets, bearers, children
+    return _Written.apply(amounts, charts.V, charts.C, rest, entries, charts.routes)
 
 
 def squared_error(
@@ -138,6 +142,33 @@ def squared_error(
     held = [(entry, found, charts.routes) for entry, found, charts in levels]
     tensors = [tensor for _, _, charts in levels for tensor in (charts.V, charts.C)]
     return _Branches.apply(W_dec, b_dec, parts.rest, code, held, *tensors)
+
+
+class _Written(Function):
+    @staticmethod
+    def forward(
+        ctx: Any, amounts: Tensor, V: Tensor, C: Tensor, like: Tensor, entries: tuple[Tensor, ...],
+        routes: Tensor,
+    ) -> Tensor:  # fmt: skip
+        ctx.save_for_backward(amounts, V, C)
+        ctx.entries, ctx.routes = entries, routes
+        out = torch.zeros_like(like)
+        _side(like).add_children(out, *entries, amounts, V, routes, C)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        amounts, V, C = ctx.saved_tensors
+        (offsets, bearers, children), out = ctx.entries, gradients[0].contiguous()
+        has = (children >= 0).nonzero()[:, 0]
+        rows = torch.arange(len(out), device=out.device).repeat_interleave(offsets.diff())[has]
+        p, j = bearers[has], children[has]
+        by_rows = _side(out).child_gradients(out, rows, p, j, amounts[has], V, ctx.routes, C)
+        by_amount = torch.zeros_like(amounts)
+        for part in torch.arange(len(has), device=out.device).split(_AT_ONCE):
+            inside = torch.einsum("erd,ed->er", V[ctx.routes[p[part]]], out[rows[part]])
+            by_amount[has[part]] = (C[p[part], j[part]] * inside).sum(1)
+        return by_amount, *by_rows, None, None, None
 
 
 class _Branches(Function):

@@ -31,14 +31,17 @@ def explain(
     offsets: Int[Tensor, "bounds"],
     indices: Int[Tensor, "active"],
     values: Float[Tensor, "active"],
-    W_dec: Float[Tensor, "latent width"],
+    W_dec: Float[Tensor, "_ width"],
     V: Float[Tensor, "chart rank width"],
     routes: Int[Tensor, "latent"],
     C: Float[Tensor, "latent child rank"],
     overlap: Float[Tensor, "latent rank"],
     rounds: int, floor: float, least: float, refit: bool,
 ) -> tuple[Int[Tensor, "active"], Float[Tensor, "active"]]:  # fmt: skip
-    """See `branches.explain`; `rest` and `values` are changed in place."""
+    """See `branches.explain`; `rest` and `values` are changed in place.
+
+    `W_dec` is not looked at unless entries are refitted.
+    """
     children, amounts = torch.full_like(indices, -1), torch.zeros_like(values)
     tensors = (rest, offsets, indices, values, children, amounts, W_dec, V, routes, C, overlap)
     arrays = [tensor.detach().numpy() for tensor in tensors]
