@@ -22,6 +22,7 @@ VERBS = {
     "sweep": "Learn several dictionaries from one stream, side by side.",
     "evaluate": "Measure a dictionary on held-out text, beside its controls.",
     "absorption": "Measure what latents hide of labels (keyword, pronoun), and how labels are split.",
+    "sharing": "Measure whether latents share local subspaces, beside two nulls.",
     "truth": "Learn worlds whose features are known, and say which features were found.",
     "inspect": "Say what a dictionary is, whoever wrote it: its rules, sizes, hash.",
     "convert": "Write a dictionary in another library's form, and prove it the same.",
