@@ -237,7 +237,7 @@ def test_an_unknown_recipe_is_refused_with_those_that_are():
         find_recipe("dmeo")
     assert str(caught.value) == (
         "unknown recipe 'dmeo'; built in: demo, residual, relu, jumprelu, gated, matryoshka, lista, "
-        "matching_pursuit, "
+        "matching_pursuit, local, hierarchical, "
         "transcoder, skip_transcoder, crosscoder, cross_layer, end_to_end; "
         "or FILE.toml, or FILE.py:FUNCTION; did you mean 'demo'?"
     )

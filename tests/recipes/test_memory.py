@@ -17,6 +17,7 @@ from monosemy.recipes.memory import MIB, Reading, estimate, keep_within, librari
 from monosemy.recipes.recipe import DictionaryRecipe
 from monosemy.recipes.setting import load_places, reading_of
 from monosemy.training.end_to_end import EndToEndConfig
+from monosemy.training.local_config import LocalConfig
 from monosemy.training.objectives import ObjectiveConfig
 
 WIDE = (512,)
@@ -102,6 +103,23 @@ def test_what_learns_from_predictions_holds_tables_of_them(asked):
     more = replace(asked, end_to_end=EndToEndConfig(loss="kl"))
     grown = estimate(more, reading)["step"] - estimate(asked, reading)["step"]
     assert grown == pytest.approx(5 * 4 * 1024 * 50_000 / MIB, abs=1)
+
+
+@pytest.mark.parametrize("charts", [0, 64])
+def test_residuals_that_charts_are_found_from_count_and_are_in_the_checkpoint(asked, charts):
+    config = LocalConfig(children=4, charts=charts, rank=4, samples=32, depth=3)
+    local = replace(asked, latents=1024, selection="batchtopk", encoder="local", local=config)
+    parts = estimate(local, READING)
+    bank = 4096 * 32 * 512 * 4 / MIB  # of the bearers of the last level
+    recent, factors = 16 * 1024 * 512 * 4 / MIB, 2 * 4096 * 512 * 8 * 4 / MIB
+    assert parts["charts"] == pytest.approx(bank + recent + factors, abs=1)
+    bearers = 1024 * 5 if charts == 0 else 64 * 2
+    learned = 2 * 1024 * 512 + bearers * 4 * 512 + (1024 + 4096) * 4 * 4
+    assert parts["dictionary"] == pytest.approx(4 * 4 * learned / MIB, abs=1)
+    assert parts["passing"] == pytest.approx(3 * 4 * learned / MIB + bank + recent, abs=1)
+    assert estimate(asked, READING)["charts"] == 0
+    with pytest.raises(UserError, match="local.samples"):
+        keep_within(replace(local, memory=600), READING)
 
 
 def test_a_model_and_its_text_are_looked_at(recipe):

@@ -23,6 +23,7 @@ from monosemy.recipes.setting import (
     width_reasons,
 )
 from monosemy.training.end_to_end import EndToEndConfig
+from monosemy.training.local_config import LocalConfig
 
 BEFORE, MIDDLE, AFTER = (f"blocks.0.hook_resid_{part}" for part in ("pre", "mid", "post"))
 NEURONS, WRITTEN = "blocks.0.mlp.hook_post", "blocks.0.hook_mlp_out"
@@ -262,3 +263,25 @@ def test_memory_of_a_world_is_kept_within_bounds():
     recipe = DictionaryRecipe(world="conditional-rotated", memory=10)
     with pytest.raises(UserError, match="and memory = 10 allows less"):
         open_source(recipe)
+
+
+@pytest.mark.parametrize("encoder", ["local", "hierarchical"])
+def test_charts_of_higher_rank_than_the_width_are_refused_before_anything_runs(
+    recipe, encoder, tmp_path
+):
+    config = LocalConfig(rank=33)
+    live = replace(recipe, encoder=encoder, selection="batchtopk", k=4, local=config, latents=64)
+    text = (
+        "local.rank = 33 where activations have 32 numbers; a chart has at most as many dimensions"
+    )
+    setting = open_setting(recipe)
+    capture(setting.loaded, list(setting.places.columns), setting.contexts, tmp_path)
+    world = replace(live, world="conditional-rotated", local=LocalConfig(rank=49))
+    for wrong, said in (
+        (live, text), (replace(live, shards=str(tmp_path)), text),
+        (world, text.replace("33", "49").replace("32", "48")),
+    ):  # fmt: skip
+        with pytest.raises(UserError) as caught:
+            open_source(wrong)
+        assert str(caught.value) == said
+    open_source(replace(live, local=LocalConfig(rank=32)))

@@ -10,6 +10,7 @@ from monosemy.foundation.errors import UserError, nearest
 from monosemy.recipes import config
 from monosemy.recipes.recipe import DictionaryRecipe
 from monosemy.training.end_to_end import EndToEndConfig
+from monosemy.training.local_config import LocalConfig
 from monosemy.training.objectives import ObjectiveConfig
 from monosemy.training.optim import OptimConfig
 
@@ -57,6 +58,22 @@ def matching_pursuit() -> DictionaryRecipe:
     return DictionaryRecipe(encoder="matching_pursuit", selection="topk")
 
 
+def local() -> DictionaryRecipe:
+    """1,024 parents with three children each, in 64 subspaces that they share."""
+    return DictionaryRecipe(
+        encoder="local", latents=1024, local=LocalConfig(children=3, charts=64, share=0.3),
+        objective=ObjectiveConfig(k_start=64, k_fall=0.3),
+    )  # fmt: skip
+
+
+def hierarchical() -> DictionaryRecipe:
+    """1,024 parents with three children each, in a subspace of each parent's own (H-SAE style)."""
+    return DictionaryRecipe(
+        encoder="hierarchical", latents=1024, local=LocalConfig(children=3, share=0.3),
+        objective=ObjectiveConfig(k_start=64, k_fall=0.3),
+    )  # fmt: skip
+
+
 def transcoder() -> DictionaryRecipe:
     """From what enters the specimen's MLP to what it adds to the stream."""
     return DictionaryRecipe(
@@ -100,6 +117,8 @@ RECIPES: dict[str, Callable[[], DictionaryRecipe]] = {
     "matryoshka": matryoshka,
     "lista": lista,
     "matching_pursuit": matching_pursuit,
+    "local": local,
+    "hierarchical": hierarchical,
     "transcoder": transcoder,
     "skip_transcoder": skip_transcoder,
     "crosscoder": crosscoder,

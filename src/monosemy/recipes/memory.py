@@ -21,8 +21,9 @@ from monosemy.data.text import Corpus
 from monosemy.foundation.errors import UserError
 from monosemy.models.loading import LoadedModel
 from monosemy.recipes.building import parameters
-from monosemy.recipes.recipe import CROSS_LAYER, DictionaryRecipe
+from monosemy.recipes.recipe import BRANCHING, CROSS_LAYER, LOCAL, DictionaryRecipe
 from monosemy.tensors import routes
+from monosemy.training.local import RECENT
 
 MIB = 2**20
 # Of the libraries beyond torch itself: transformers (or what torch's optimiser imports without it),
@@ -51,13 +52,14 @@ _TOGETHER, _CHARACTERS = 64, 4
 _LOWER = {
     "latents": ("dictionary", "passing"),
     "block": ("activations",),
+    "local.samples": ("charts",),
     "batch, k or objective.k_start": ("step",),
     "tokens": ("text",),
     "the precision of the model (dtype=bfloat16)": ("model",),
 }
 # A part of the whole that is too small to be worth a word.
 _SMALL = 0.03
-ON_DEVICE = ("model", "activations", "dictionary", "step")
+ON_DEVICE = ("model", "activations", "dictionary", "step", "charts")
 """Parts that lie on the accelerator, where there is one."""
 
 
@@ -147,6 +149,8 @@ def estimate(recipe: DictionaryRecipe, reading: Reading) -> dict[str, int]:
     * ``text``: the packed tokens, and what tokenising left behind;
     * ``activations``: the block, and the rows that the start looked at;
     * ``dictionary``: parameters, gradients, two moments;
+    * ``charts``, where children share subspaces: residuals of every bearer that charts are found
+      from, what is left of them, and residuals that show where parents are missing;
     * ``step``: tiles of pre-activations, lists of candidates, active entries, the batch; no tensor of
       all pre-activations;
     * ``passing``: what comes on top of all that, or would, were the rest not yet there: the bytes
@@ -165,9 +169,12 @@ def estimate(recipe: DictionaryRecipe, reading: Reading) -> dict[str, int]:
         "dictionary": 4 * learned,
         "step": _step(recipe, reading),
     }
+    held, worked = _charts(recipe, reading)
+    sizes["charts"] = held + worked
     later = sizes["dictionary"] + sizes["step"]
     sizes["passing"] = max(
-        3 * learned,  # a checkpoint: parameters and moments; the finished file is as large
+        # A checkpoint: parameters, moments and residuals; the finished file is as large.
+        3 * learned + held,
         2 * looked - later,
         (1 - _KEPT) * spike - sizes["activations"] - later,
     )
@@ -248,7 +255,8 @@ def _step(recipe: DictionaryRecipe, reading: Reading) -> float:
             _proposes(recipe, kind) * encoder / 2,
         )
     layers = _latents(recipe, reading) // recipe.latents
-    active = max(recipe.k, recipe.objective.k_start or 0) * recipe.batch * layers
+    k = recipe.local.proposed(recipe.k) if recipe.encoder in BRANCHING else recipe.k
+    active = max(k, recipe.objective.k_start or 0) * recipe.batch * layers
     has_k = recipe.selection in ("topk", "batchtopk")
     entries = _ENTRY * min(active if has_k else everything // 2, everything)
     batch = 12 * recipe.batch * reading.width
@@ -257,6 +265,17 @@ def _step(recipe: DictionaryRecipe, reading: Reading) -> float:
         tokens = max(recipe.batch, recipe.context)
         predictions = 4 * _TABLES * tokens * reading.vocabulary
     return tiles + proposals + entries + batch + predictions + _listed(recipe, reading, active)
+
+
+def _charts(recipe: DictionaryRecipe, reading: Reading) -> tuple[int, int]:
+    """Bytes of residuals that charts are found from, and of the factors that they become."""
+    if recipe.encoder != LOCAL:
+        return 0, 0
+    config, width = recipe.local, sum(reading.read)
+    bearers = config.bearers(recipe.latents)[-1]
+    recent = RECENT * recipe.batch * width
+    # Factors, and the same weighed, of twice as many axes as a chart has.
+    return 4 * (bearers * config.samples * width + recent), 4 * 4 * bearers * config.rank * width
 
 
 def _latents(recipe: DictionaryRecipe, reading: Reading) -> int:

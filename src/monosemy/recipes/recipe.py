@@ -24,6 +24,8 @@ LINEAR, GATED, LISTA, MATCHING_PURSUIT = "linear", "gated", "lista", "matching_p
 LOCAL, HIERARCHICAL = "local", "hierarchical"
 BRANCHING = (LOCAL, HIERARCHICAL)
 """Encoders whose latents have children: ``latents`` counts parents."""
+HSAE_READS = ("children", "rank", "l0", "share")
+"""Keys of ``local`` that an H-SAE style dictionary has too."""
 ENCODERS = (LINEAR, GATED, LISTA, MATCHING_PURSUIT, *BRANCHING)
 
 
@@ -240,7 +242,19 @@ def _encoder_reasons(recipe: DictionaryRecipe) -> list[str]:
         )
     if encoder == MATCHING_PURSUIT and recipe.whiten:
         reasons.append("whiten = true does not fold into a tied encoder (matching_pursuit)")
-    return reasons + (_branching_reasons(recipe) if encoder in BRANCHING else [])
+    if encoder not in BRANCHING:
+        return reasons + _idle_reasons(recipe, recipe.local.changed(), " or ".join(BRANCHING))
+    if encoder == HIERARCHICAL:
+        reasons += _idle_reasons(recipe, recipe.local.changed(besides=HSAE_READS), LOCAL)
+    return reasons + _branching_reasons(recipe)
+
+
+def _idle_reasons(recipe: DictionaryRecipe, keys: dict[str, object], wanted: str) -> list[str]:
+    """Keys that were changed and would change nothing."""
+    said = ", ".join(f"local.{name} = {value}" for name, value in keys.items())
+    if not keys or recipe.encoder not in ENCODERS:
+        return []
+    return [f"{said}: of no effect with encoder = {recipe.encoder!r}; wanted encoder = {wanted}"]
 
 
 def _branching_reasons(recipe: DictionaryRecipe) -> list[str]:

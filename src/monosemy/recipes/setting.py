@@ -16,7 +16,7 @@ from monosemy.foundation.progress import SILENT, Progress
 from monosemy.models.loading import LoadedModel, load, reinitialised
 from monosemy.models.sites import Site, match, resolve
 from monosemy.recipes.memory import Reading, keep_within
-from monosemy.recipes.recipe import CROSS_LAYER, TRANSCODERS, DictionaryRecipe, check
+from monosemy.recipes.recipe import BRANCHING, CROSS_LAYER, TRANSCODERS, DictionaryRecipe, check
 from monosemy.training.end_to_end import misplaced
 
 # Rows that the start looks at: enough for a mean in every direction, a moment to compute.
@@ -177,6 +177,8 @@ def _open_world(recipe: DictionaryRecipe) -> OpenSource:
     world = open_world(recipe.world, recipe.world_seed)
     source = WorldSource(world, recipe.tokens, recipe.compute)
     widths = (source.width,)
+    place = {recipe.place: source.width}
+    refuse(width_reasons(recipe, place, place), "this recipe")
     keep_within(recipe, Reading.of_shards(source, (widths, widths), START_ROWS))
     return OpenSource(widths, widths, source)
 
@@ -208,7 +210,9 @@ def _unfit(recipe: DictionaryRecipe, places: Places) -> list[str]:
 def width_reasons(
     recipe: DictionaryRecipe, reads: Mapping[str, int], writes: Mapping[str, int]
 ) -> list[str]:
-    """Why a transcoder does not read and write in these places, given by name, with their widths."""
+    """Why a recipe does not fit these places, given by name, with their widths."""
+    if recipe.encoder in BRANCHING:
+        return recipe.local.refuse_for(recipe.latents, recipe.k, min(reads.values()))
     if recipe.structure in TRANSCODERS and list(reads) == list(writes):
         return [f"site and target are both {', '.join(reads)}; an autoencoder would do"]
     widths = {*reads.values(), *writes.values()}

@@ -27,8 +27,8 @@ from monosemy.training.objectives import LearnDictionary
 
 # A bearer that had fewer residuals than this when charts were found is not there: it begins anew.
 _FEW = 4
-# Batches whose residuals say where parents are missing.
-_BATCHES = 16
+RECENT = 16
+"""Batches whose residuals say where parents are missing."""
 
 
 class LearnLocal:
@@ -71,7 +71,7 @@ class LearnLocal:
         self.curves: list[dict[str, Any]] = []
         for level in dictionary.levels:
             level.V.requires_grad_(not config.random_charts)
-        self._left: deque[Float[Tensor, "token width"]] = deque(maxlen=_BATCHES)
+        self._left: deque[Float[Tensor, "token width"]] = deque(maxlen=RECENT)
         self._found: tuple[Readings, Tensor] | None = None
 
     @property
@@ -163,6 +163,9 @@ class LearnLocal:
         draw = self.compute.generator(f"charts of level {at} at step {self.local.step}")
         weighed = bank.weights().sqrt()[:, None, None]
         rank = level.V.shape[1]
+        if at == 0 and self.config.charts == ONE_EACH:
+            # Nothing else tells a child from its parent's own direction: others' charts would.
+            bank.project_out(self.dictionary.parents.W_dec)
         F = charts.factors(bank, 2 * rank) * weighed
         wanted = len(level.V)
         if self.config.charts == FOUND:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, fields
 
 from monosemy.foundation.errors import refuse
 
@@ -65,6 +66,14 @@ class LocalConfig:
             ],
             "the local dictionary's configuration",
         )
+
+    def changed(self, besides: Collection[str] = ()) -> dict[str, object]:
+        """Keys that are not as they are by themselves, but for those named, and their values."""
+        return {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if field.name not in besides and getattr(self, field.name) != field.default
+        }
 
     def refuse_for(self, parents: int, k: float, width: int | None = None) -> list[str]:
         """Why a dictionary of so many parents, `k` active features and `width` cannot be."""
