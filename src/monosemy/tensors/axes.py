@@ -17,6 +17,7 @@ axis                  meaning
 ``sample``            of several of the same bearer
 ``document``          one source document
 ``feature``           what a world is made of: the known truth that latents are compared with
+``node``              a feature of a world, or a gate that fires and writes nothing
 ``block``             samples that are counted together, and drawn together for intervals
 ``pair``              two things that belong together: a latent and a feature, a parent and a child
 ``vocabulary``        token ids of a model

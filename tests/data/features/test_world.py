@@ -6,6 +6,7 @@ import torch
 from monosemy.data.features.building import described
 from monosemy.data.features.world import World
 from monosemy.foundation.errors import UserError
+from monosemy.tensors import workers
 
 
 @pytest.fixture
@@ -29,6 +30,20 @@ def test_a_sample_is_the_sum_of_what_is_active_and_the_bias(world):
 def test_activations_are_those_of_the_samples(world):
     noisy = replace(world, noise=0.3)
     assert torch.equal(noisy.activations(50, generator()), noisy.sample(50, generator()).x)
+
+
+def test_threads_do_not_change_a_number(world, monkeypatch):
+    drawn = []
+    for threads in (1, 3):
+        monkeypatch.setattr(workers, "_threads", lambda threads=threads: threads)
+        drawn.append(replace(world, noise=0.3).activations(3000, generator()))
+    assert torch.equal(*drawn)
+
+
+def test_a_negative_number_of_samples_is_refused(world):
+    with pytest.raises(UserError, match="-1 samples: wanted 0 or more"):
+        world.sample(-1, generator())
+    assert world.sample(0, generator()).x.shape == (0, 6)
 
 
 def test_noise_is_white_and_of_its_size(world):

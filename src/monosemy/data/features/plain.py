@@ -6,6 +6,7 @@ The twin that `compiled` is compared with, and what draws on other devices, wher
 from __future__ import annotations
 
 import math
+from weakref import WeakKeyDictionary
 
 import torch
 
@@ -14,12 +15,13 @@ from monosemy.tensors.axes import Bool, Float, Int, Tensor
 from monosemy.tensors.codes import SparseCode
 
 # Entries of the token-by-node table that are held at once.
-_ENTRIES = 1 << 26
+_ENTRIES = 1 << 24
+_moved: WeakKeyDictionary[Law, dict[str, Law]] = WeakKeyDictionary()
 
 
 def draw(law: Law, count: int, generator: torch.Generator) -> SparseCode:
     """The features of `count` samples, on the generator's device."""
-    law, step = law.to(generator.device), max(1, _ENTRIES // law.nodes)
+    law, step = _on(law, str(generator.device)), max(1, _ENTRIES // law.nodes)
     sizes = [min(step, count - start) for start in range(0, count, step)] or [0]
     parts = [
         SparseCode.from_dense(dense(law, size, generator)[:, : law.features]) for size in sizes
@@ -31,6 +33,16 @@ def draw(law: Law, count: int, generator: torch.Generator) -> SparseCode:
     indices = torch.cat([part.indices for part in parts])
     values = torch.cat([part.values for part in parts])
     return SparseCode(offsets, indices, values, law.features)
+
+
+def _on(law: Law, device: str) -> Law:
+    """The same law on a device, moved there once."""
+    if device == "cpu":
+        return law
+    moved = _moved.setdefault(law, {})
+    if device not in moved:
+        moved[device] = law.to(device)
+    return moved[device]
 
 
 def dense(law: Law, count: int, generator: torch.Generator) -> Float[Tensor, "token node"]:

@@ -29,7 +29,8 @@ class WorldSource:
     ----------
     world : what is drawn from.
     tokens : how many rows there are.
-    compute : its seed fixes the rows; they are drawn on its device.
+    compute : its seed fixes the rows. They are drawn on its device if that is CUDA, on the processor
+        otherwise; the law is the same on both, the draws are not.
 
     Errors
     ------
@@ -51,8 +52,13 @@ class WorldSource:
     @cached_property
     def fingerprint(self) -> str:
         """Equal for two sources exactly where their rows are."""
-        route = f"{route_for(torch.device(self.compute.device))} {self.compute.device}"
+        device = torch.device("cuda" if self._on_cuda else "cpu")
+        route = f"{route_for(device)} on {device}"
         return f"{self.world.fingerprint}/{self.compute.seed}/{self.tokens}/{CHUNK}/{route}"
+
+    @property
+    def _on_cuda(self) -> bool:
+        return torch.device(self.compute.device).type == "cuda"
 
     @property
     def contexts(self) -> Contexts:
@@ -75,7 +81,7 @@ class WorldSource:
     def _chunk(self, number: int) -> Samples:
         if self._held is None or self._held[0] != number:
             draw = self.compute.generator(f"world chunk/{number}")
-            if torch.device(self.compute.device).type != "cpu":
+            if self._on_cuda:
                 moved = torch.Generator(self.compute.device)
                 draw = moved.manual_seed(draw.initial_seed())
             self._held = (number, self.world.sample(CHUNK, draw))
