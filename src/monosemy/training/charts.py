@@ -62,10 +62,20 @@ class Bank:
         counts = torch.bincount(bearers, minlength=len(self.seen))
         first = (counts.cumsum(0) - counts)[bearers]
         turn = torch.arange(len(bearers), device=bearers.device) - first
+        # Of more than there is room for, the last stay: no place is written twice at once.
+        last = turn >= (counts - self.rows.shape[1])[bearers]
         place = (self.seen[bearers] + turn) % self.rows.shape[1]
-        self.rows[bearers, place] = rows / activations[:, None]
+        self.rows[bearers[last], place[last]] = (rows / activations[:, None])[last]
         self.energy.index_add_(0, bearers, activations.square())
         self.seen += counts
+
+    @torch.no_grad()
+    def project_out(self, directions: Float[Tensor, "bearer width"]) -> None:
+        """Take each bearer's own direction (of length one) out of its residuals. In place."""
+        for rows, own in zip(
+            self.rows.split(_AT_ONCE), directions.detach().split(_AT_ONCE), strict=True
+        ):
+            rows -= torch.einsum("bmd,bd->bm", rows, own)[:, :, None] * own[:, None]
 
     def halves(self) -> tuple[Bank, Bank]:
         """Every other sample of each bearer, as two banks that have none in common."""
