@@ -66,19 +66,8 @@ class HierarchicalDictionary(Dictionary):
         t: Float[Tensor, "parent child"],
     ):
         super().__init__()
-        parents, rank, width = trunk.latents, reads.shape[1], trunk.width
-        wanted = {"reads": (parents, rank, width), "writes": (parents, rank, width),
-                  "C_enc": (parents, t.shape[1], rank), "C_dec": (parents, t.shape[1], rank),
-                  "t": (parents, t.shape[1])}  # fmt: skip
         given = {"reads": reads, "writes": writes, "C_enc": C_enc, "C_dec": C_dec, "t": t}
-        reasons = [f"{name} has shape {tuple(given[name].shape)}; wanted {shape}"
-                   for name, shape in wanted.items()
-                   if tuple(given[name].shape) != shape]  # fmt: skip
-        if rank > width:
-            reasons.append(
-                f"subspaces of rank {rank} in {width} dimensions; wanted at most {width}"
-            )
-        refuse(reasons, "this hierarchical dictionary")
+        refuse(_reasons(trunk, given), "this hierarchical dictionary")
         self.trunk = trunk
         for name, value in given.items():
             setattr(self, name, nn.Parameter(value))
@@ -214,3 +203,18 @@ class HierarchicalDictionary(Dictionary):
 def _take(parameter: Tensor, rows: Int[Tensor, "chosen"]) -> Tensor:
     """``parameter[rows]``, whose gradient is added up several times faster on a processor."""
     return parameter.index_select(0, rows)
+
+
+def _reasons(trunk: FlatDictionary, given: dict[str, Tensor]) -> list[str]:
+    """Why these parts are no hierarchical dictionary."""
+    parents, width = trunk.latents, trunk.width
+    rank, children = given["reads"].shape[1], given["t"].shape[1]
+    wanted = {"reads": (parents, rank, width), "writes": (parents, rank, width),
+              "C_enc": (parents, children, rank), "C_dec": (parents, children, rank),
+              "t": (parents, children)}  # fmt: skip
+    reasons = [f"{name} has shape {tuple(given[name].shape)}; wanted {shape}"
+               for name, shape in wanted.items()
+               if tuple(given[name].shape) != shape]  # fmt: skip
+    if rank > width:
+        reasons.append(f"subspaces of rank {rank} in {width} dimensions; wanted at most {width}")
+    return reasons

@@ -318,6 +318,9 @@ def _reasons(
     elif bearers != trunk.latents:
         reasons.append(f"{bearers} bearers; wanted {trunk.latents}, the trunk's latents")
     flat = trunk if isinstance(trunk, FlatDictionary) else None
+    if flat is None and not isinstance(trunk, LocalDictionary):
+        reasons.append(f"the trunk is a {type(trunk).__name__}; wanted a plain autoencoder, or "
+                       "another local dictionary")  # fmt: skip
     if flat is not None and (flat.weighing != "none" or not _unit(flat.W_dec)):
         reasons.append("the trunk's decoder rows are not of length one; normalise them first")
     for name, value in {"rounds": rounds, "floor": floor, "least": least}.items():

@@ -143,7 +143,7 @@ def collect(
 @torch.no_grad()
 def encode(dictionary: Dictionary, rows: Float[Tensor, "token width"]) -> SparseCode:
     """The code of activations of any precision, on the dictionary's device."""
-    return dictionary.code(rows.to(dictionary.W_dec.device, dictionary.W_dec.dtype))
+    return dictionary.code(rows.to(dictionary.b_dec))
 
 
 @contextmanager

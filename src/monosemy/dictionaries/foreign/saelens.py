@@ -223,7 +223,7 @@ def _config(dictionary: Dictionary, config: Config) -> Config:
     reshape = about.pop("reshape_activations", None) or _reshape(about)
     return {
         **config,
-        "dtype": str(dictionary.W_dec.dtype).removeprefix("torch."),
+        "dtype": str(dictionary.b_dec.dtype).removeprefix("torch."),
         "device": "cpu",
         "reshape_activations": reshape,
         "metadata": about,
