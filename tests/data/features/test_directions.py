@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from monosemy.data.features import directions
 from monosemy.data.features.directions import (
     orthogonalised,
     random_directions,
@@ -10,6 +11,7 @@ from monosemy.data.features.directions import (
     random_subspace,
     spread_points,
 )
+from monosemy.tensors import workers
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -49,6 +51,16 @@ def test_more_steps_overlap_less_down_to_what_must_be():
     # A tight frame: sum of squared cosines = n² / d, so no mean can be below this (Welch's bound).
     assert means[-1] >= (128 / 32 - 1) / 127 - 1e-6
     torch.testing.assert_close(orthogonalised(begun, 0, 1.0), begun)
+
+
+def test_threads_do_not_change_a_number(monkeypatch):
+    monkeypatch.setattr(directions, "_PART", 50)
+    begun, found = random_directions(333, 48, generator()), []
+    for threads in (1, 2, 5):
+        monkeypatch.setattr(workers, "_threads", lambda threads=threads: threads)
+        found.append(orthogonalised(begun, 5, 1e-2))
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
 
 
 def test_a_subspace_has_orthonormal_rows():

@@ -7,6 +7,10 @@ import math
 import torch
 
 from monosemy.tensors.axes import Float, Tensor
+from monosemy.tensors.workers import run, share_out, undisturbed
+
+# Rows that are multiplied at a time.
+_PART = 1024
 
 
 def random_directions(
@@ -29,19 +33,46 @@ def orthogonalised(
     Minimises ``sum over i != j of <w_i, w_j>² + features · sum over i of (|w_i|² - 1)²``, as
     SynthSAEBench does (Chanin and Garriga-Alonso 2026, arXiv 2602.14687). The sum over pairs is
     ``|Wᵀ W|² - sum |w_i|⁴``, so a step costs two products of (width × feature × width), and no table
-    of pairs is made. The more steps, the smaller the overlaps.
+    of pairs is made. The more steps, the smaller the overlaps. The result does not depend on the
+    number of threads: rows are summed in parts of `_PART`, whoever does them.
     """
     w = unit(rows).clone()
     mean, square = torch.zeros_like(w), torch.zeros_like(w)
+    shares = share_out(-(-len(w) // _PART))
+    grams = w.new_empty(-(-len(w) // _PART), w.shape[1], w.shape[1])
+
+    def measure(first: int, last: int) -> None:
+        for number in range(first, last):
+            part = w[number * _PART : (number + 1) * _PART]
+            torch.mm(part.T, part, out=grams[number])
+
     for step in range(1, steps + 1):
-        lengths = w.square().sum(1, keepdim=True)
-        pull = len(w) * (lengths - 1) - lengths
-        grad = 4 * (w @ (w.T @ w) + pull * w)
-        mean.lerp_(grad, 0.1)
-        square.mul_(0.999).addcmul_(grad, grad, value=0.001)
-        root = (square / (1 - 0.999**step)).sqrt_().add_(1e-8)
-        w.addcdiv_(mean, root, value=-rate / (1 - 0.9**step))
+        with undisturbed():
+            run(measure, shares)
+            gram = grams.sum(0)
+
+            def push(first: int, last: int, gram: Tensor = gram, step: int = step) -> None:
+                for number in range(first, last):
+                    here = slice(number * _PART, (number + 1) * _PART)
+                    grad = _gradient(w[here], gram, len(w))
+                    _adam(w[here], grad, mean[here], square[here], rate, step)
+
+            run(push, shares)
     return unit(w)
+
+
+def _gradient(w: Tensor, gram: Tensor, count: int) -> Tensor:
+    """The gradient of what `orthogonalised` minimises, for some of the rows."""
+    lengths = w.square().sum(1, keepdim=True)
+    return 4 * (w @ gram).addcmul_(count * (lengths - 1) - lengths, w)
+
+
+def _adam(w: Tensor, grad: Tensor, mean: Tensor, square: Tensor, rate: float, step: int) -> None:
+    """One step of Adam (betas 0.9 and 0.999) in place."""
+    mean.lerp_(grad, 0.1)
+    square.mul_(0.999).addcmul_(grad, grad, value=0.001)
+    root = (square / (1 - 0.999**step)).sqrt_().add_(1e-8)
+    w.addcdiv_(mean, root, value=-rate / (1 - 0.9**step))
 
 
 def random_subspace(
