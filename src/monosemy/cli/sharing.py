@@ -22,9 +22,9 @@ from monosemy.cli.options import (
 @click.option("--rank", type=int, default=0, help="Dimensions of a chart [the run's own, else 4].")
 @click.option("--samples", type=int, default=256, show_default=True,
               help="Residuals of each parent, in both halves together.")  # fmt: skip
-@click.option("--parents", type=int, default=512, show_default=True,
+@click.option("--parents", type=int, default=256, show_default=True,
               help="At most so many: those of most energy.")  # fmt: skip
-@click.option("--draws", type=int, default=19, show_default=True,
+@click.option("--draws", type=int, default=9, show_default=True,
               help="Draws of the null that turns covariances.")  # fmt: skip
 @click.option("--no-random-model", is_flag=True,
               help="Leave out the re-initialised model, whose dictionary takes as long.")  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -132,22 +133,28 @@ def gather(
     # Half of what is expected: there are two halves.
     expected = surveyed.counts[chosen].float() * source.tokens / surveyed.tokens / 2
     shares = (samples / expected.clamp_min(1)).clamp_max(1)
-    stretch = max(source.tokens // _STRETCHES, 1)
     with progress.task("residuals", source.tokens, "tokens") as task:
-        for start in range(0, source.tokens, PIECE):
-            stop = min(start + PIECE, source.tokens)
+        for start, stop, half in _pieces(source.tokens):
             left = left_over(dictionary, _read(dictionary, source, start, stop))
             entries = places[left.parents.indices.cpu()]
             drawn = torch.rand(len(entries), generator=generator) < shares[entries.clamp_min(0)]
             kept = (entries >= 0) & drawn & (left.parents.values.cpu() > 0)
             there = kept.to(left.rest.device)
             sizes = left.parents.values[there].clamp_min(surveyed.least).cpu()
-            bank = banks[(start // stretch) % 2]
-            bank.add(entries[kept], left.rows(there).float().cpu(), sizes.float())
+            banks[half].add(entries[kept], left.rows(there).float().cpu(), sizes.float())
             task.advance(stop - start)
     for bank in banks:
         bank.energy = surveyed.energy[chosen]
     return banks
+
+
+def _pieces(tokens: int) -> Iterator[tuple[int, int, int]]:
+    """Start, stop and half of pieces that lie inside one stretch each."""
+    stretch = max(-(-tokens // _STRETCHES), 1)
+    for number, first in enumerate(range(0, tokens, stretch)):
+        last = min(first + stretch, tokens)
+        for start in range(first, last, PIECE):
+            yield start, min(start + PIECE, last), number % 2
 
 
 def parents_of(dictionary: Dictionary) -> int:

@@ -14,7 +14,7 @@ from monosemy.tensors.axes import Float, Tensor
 
 # A knee rises at least this far above the chord. Curves that are merely bent, because some parents
 # leave over more than others, stayed below it on every world where no knee was planted.
-CLEAR = 0.6
+CLEAR = 0.7
 # Of several numbers of charts that are nearly as high above the chord, the fewest: a curve that is
 # flat after its knee wavers.
 _NEARLY = 0.98

@@ -41,9 +41,9 @@ class SharingConfig:
     """Dimensions of a chart; 0 takes the run's own, else 4."""
     samples: int = 256
     """Residuals of each parent, in both halves together."""
-    parents: int = 512
+    parents: int = 256
     """At most so many: those of most energy."""
-    draws: int = 19
+    draws: int = 9
     """Draws of the null that turns covariances."""
     random_model: bool = True
     """Whether to train the same recipe on a model with random weights: the other null."""
