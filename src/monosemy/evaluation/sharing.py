@@ -66,12 +66,12 @@ class Turning:
         return turned.gather(1, self.places[:, :, None].expand_as(F)) * self.signs[:, :, None]
 
     def back(
-        self, V: Float[Tensor, "chosen rank width"], bearers: Int[Tensor, "chosen"]
+        self, V: Float[Tensor, "_ rank width"], bearers: Int[Tensor, "chosen"]
     ) -> Float[Tensor, "chosen rank width"]:
-        """Rows of a chart as each of these parents sees them from before it was turned."""
+        """Rows of a chart (one for all, or each its own) as these parents saw them before the turn."""
         signed = V * self.signs[bearers][:, None]
-        places = self.places[bearers][:, None].expand_as(V)
-        return torch.zeros_like(V).scatter(2, places, signed) @ self.basis
+        places = self.places[bearers][:, None].expand_as(signed)
+        return torch.zeros_like(signed).scatter(2, places, signed) @ self.basis
 
 
 def energies(
@@ -108,17 +108,17 @@ def _one_way(
         own[a] = (U * sizes)[:, :kept]
         members[a] += members[b]
         together = torch.tensor(members[a])
-        V = U[:, :rank].T.expand(len(together), -1, -1)
+        V = U[:, :rank].T[None]
         now = now.index_copy(0, together, _captured(held, V, together, turning))
         found.append(now)
     return torch.stack(found).flip(0) * weights
 
 
 def _captured(
-    held: Half, V: Float[Tensor, "chosen rank width"], bearers: Int[Tensor, "chosen"],
+    held: Half, V: Float[Tensor, "_ rank width"], bearers: Int[Tensor, "chosen"],
     turning: Turning | None,
 ) -> Float[Tensor, "chosen"]:  # fmt: skip
-    """``tr(V Cov_p Vᵀ) - tr(V Cov_all Vᵀ)``."""
+    """``tr(V Cov_p Vᵀ) - tr(V Cov_all Vᵀ)``, of one chart for all of them or of each one's own."""
     V = V if turning is None else turning.back(V, bearers)
     inside = V @ held.rows[bearers].transpose(1, 2)
     return inside.square().sum((1, 2)) - ((V @ held.overall) * V).sum((1, 2))
