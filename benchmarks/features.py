@@ -48,7 +48,7 @@ def measure(world: str, peer: str | None, rounds: int, threads: int) -> dict:
     try:
         for name, (python, module, order) in contestants(world, peer).items():
             workers[name] = Worker(python, module, order, threads)
-            versions |= workers[name].answer()["versions"]
+            versions[name] = workers[name].answer()["versions"]
             taken[name] = []
         for _ in range(rounds):
             for name, worker in workers.items():
