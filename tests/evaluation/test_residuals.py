@@ -1,4 +1,4 @@
-"""What is left over: parts add up, children belong to their parent, halves share nothing."""
+"""What is left over: of parents alone, in units of the parent, in halves that share nothing."""
 
 import pytest
 import torch
@@ -15,6 +15,7 @@ from monosemy.evaluation.residuals import (
     check_autoencodes,
     gather,
     left_over,
+    parents_alone,
     parents_of,
     survey,
 )
@@ -59,37 +60,38 @@ class Rows:
 
 def test_a_flat_dictionary_leaves_over_what_it_does_not_reconstruct():
     dictionary, x = flat(), normal(20, WIDTH, seed=4)
-    left = left_over(dictionary, x)
-    torch.testing.assert_close(left.rest, x - dictionary(x))
-    every = torch.ones(len(left.parents.values), dtype=torch.bool)
-    torch.testing.assert_close(left.rows(every), left.rest[left.parents.rows])
+    assert parents_alone(dictionary) is dictionary
+    code, rest = left_over(dictionary, x)
+    torch.testing.assert_close(rest, x - dictionary(x))
+    torch.testing.assert_close(code.dense(), dictionary.encode(x))
 
 
 def test_activations_are_in_units_of_rows_of_length_one():
     dictionary, x = flat(), normal(20, WIDTH, seed=4)
-    before = left_over(dictionary, x)
+    code, rest = left_over(dictionary, x)
     with torch.no_grad():
         dictionary.W_enc.div_(4)
         dictionary.W_dec.mul_(4)
-    after = left_over(dictionary, x)
-    torch.testing.assert_close(after.parents.values, before.parents.values)
-    torch.testing.assert_close(after.rest, before.rest, atol=1e-5, rtol=1e-5)
+    after, same = left_over(dictionary, x)
+    torch.testing.assert_close(after.values, code.values)
+    torch.testing.assert_close(same, rest, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["local", "hierarchical"])
-def test_parts_add_up_where_parents_have_children(kind):
-    trunk, x = flat(), normal(40, WIDTH, seed=4)
-    dictionary = local() if kind == "local" else HierarchicalDictionary.random(
-        trunk, RANK, CHILDREN, draw(5))  # fmt: skip
-    left = left_over(dictionary, x)
-    assert left.own is not None
-    assert float(left.own.norm(dim=1).max()) > 0.1, "some child is active"
-    written = trunk.decode(left.parents).index_add(0, left.parents.rows, left.own)
-    torch.testing.assert_close(left.rest + written, x, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(left.rest, x - dictionary(x), atol=1e-5, rtol=1e-5)
-    # A parent leaves over its own child's part too, and not that of others.
-    every = torch.ones(len(left.parents.values), dtype=torch.bool)
-    torch.testing.assert_close(left.rows(every) - left.own, left.rest[left.parents.rows])
+def test_children_say_nothing_about_what_is_left_over():
+    dictionary, x = local(), normal(40, WIDTH, seed=4)
+    assert int(dictionary.code(x).columns(PARENTS, dictionary.latents).counts.sum()) > 0
+    code, rest = left_over(parents_alone(dictionary), x)
+    assert int(code.indices.max()) < PARENTS == parents_of(dictionary)
+    torch.testing.assert_close(rest, x - dictionary.trunk.decode(code.columns(0, PARENTS)))
+    with torch.no_grad():
+        dictionary.C.copy_(dictionary.C.flip(0))
+    torch.testing.assert_close(left_over(parents_alone(dictionary), x)[1], rest)
+
+
+def test_parents_of_a_hierarchical_dictionary_are_its_trunk():
+    trunk = flat()
+    dictionary = HierarchicalDictionary.random(trunk, RANK, CHILDREN, draw(5))
+    assert parents_alone(dictionary) is trunk
     assert parents_of(dictionary) == PARENTS
 
 

@@ -13,7 +13,7 @@ from monosemy.dictionaries.hierarchical import HierarchicalDictionary
 from monosemy.dictionaries.local import LocalDictionary
 from monosemy.foundation.errors import UserError
 from monosemy.foundation.progress import SILENT, Progress
-from monosemy.tensors.axes import Activations, Bool, Float, Int, Tensor
+from monosemy.tensors.axes import Activations, Float, Int, Tensor
 from monosemy.tensors.codes import SparseCode
 from monosemy.training.charts import Bank
 
@@ -29,50 +29,28 @@ _STRETCHES = 16
 _SMALL = 0.1
 
 
-@dataclass(frozen=True, eq=False)
-class Left:
-    """What one piece of activations leaves over.
+def parents_alone(dictionary: Dictionary) -> Dictionary:
+    """The same parents without their children: what a child is to be must not say what is left over.
 
-    Attributes
-    ----------
-    parents : active parents of each token.
-    rest : what the dictionary leaves over of each token.
-    own : what the child of each active parent wrote, which belongs to what the parent leaves over;
-        `None` where parents have no children.
+    Children that learned to stand for other parents would take these out of what is left over. A
+    local dictionary goes on explaining with its parents only; a hierarchical one is its trunk; of any
+    other, every latent is a parent.
     """
-
-    parents: SparseCode
-    rest: Activations
-    own: Float[Tensor, "active width"] | None = None
-
-    def rows(self, chosen: Bool[Tensor, "active"]) -> Float[Tensor, "chosen width"]:
-        """What each chosen entry leaves over."""
-        rest = self.rest[self.parents.rows[chosen]]
-        return rest if self.own is None else rest + self.own[chosen]
+    if isinstance(dictionary, LocalDictionary):
+        first = dictionary.levels[0]
+        nowhere = torch.full_like(first.routes, -1)
+        V, C = first.V.detach(), first.C.detach()
+        steered = first.rounds, float(first.floor), float(first.least)
+        return LocalDictionary(first.trunk, V, nowhere, C, *steered).eval()
+    return dictionary.trunk if isinstance(dictionary, HierarchicalDictionary) else dictionary
 
 
 @torch.no_grad()
-def left_over(dictionary: Dictionary, x: Activations) -> Left:
-    """``x - x̂``, and what each active parent's own child wrote.
-
-    Every latent of a dictionary without children is a parent.
-    """
-    if isinstance(dictionary, LocalDictionary):
-        level = dictionary.find(x)[2][0]
-        found, charts = level.explained, level.charts
-        bearers, children = level.bearers.indices, found.children.clamp_min(0)
-        amounts = found.amounts * (found.children >= 0)
-        inside = charts.C[bearers, children] * amounts[:, None]
-        own = (inside[:, None] @ charts.V[charts.routes[bearers].clamp_min(0)])[:, 0]
-        return Left(level.bearers.with_values(found.values), found.rest, own)
-    if isinstance(dictionary, HierarchicalDictionary):
-        parents = dictionary.trunk.code(x)
-        own = dictionary.below(parents, x)[2]
-        rest = (x - dictionary.trunk.decode(parents)).index_add(0, parents.rows, -own)
-        return Left(parents, rest, own)
+def left_over(dictionary: Dictionary, x: Activations) -> tuple[SparseCode, Activations]:
+    """Active parents, in units of rows of length one, and ``x - x̂``."""
     code = dictionary.code(x)
-    return Left(code.with_values(code.values * _lengths(dictionary)[code.indices]),
-                x - dictionary.decode(code, x))  # fmt: skip
+    lengths = dictionary.W_dec.norm(dim=1)
+    return code.with_values(code.values * lengths[code.indices]), x - dictionary.decode(code, x)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +84,7 @@ def survey(dictionary: Dictionary, source: Source) -> Survey:
     values, tokens = list[Tensor](), 0
     for start in starts:
         x = _read(dictionary, source, start, min(start + PIECE, source.tokens))
-        code = left_over(dictionary, x).parents.to("cpu")
+        code = left_over(dictionary, x)[0].to("cpu")
         code = code.keep(code.values > 0)
         counts += torch.bincount(code.indices, minlength=bearers)
         energy.index_add_(0, code.indices, code.values.float().square())
@@ -135,13 +113,13 @@ def gather(
     shares = (samples / expected.clamp_min(1)).clamp_max(1)
     with progress.task("residuals", source.tokens, "tokens") as task:
         for start, stop, half in _pieces(source.tokens):
-            left = left_over(dictionary, _read(dictionary, source, start, stop))
-            entries = places[left.parents.indices.cpu()]
+            code, rest = left_over(dictionary, _read(dictionary, source, start, stop))
+            entries = places[code.indices.cpu()]
             drawn = torch.rand(len(entries), generator=generator) < shares[entries.clamp_min(0)]
-            kept = (entries >= 0) & drawn & (left.parents.values.cpu() > 0)
-            there = kept.to(left.rest.device)
-            sizes = left.parents.values[there].clamp_min(surveyed.least).cpu()
-            banks[half].add(entries[kept], left.rows(there).float().cpu(), sizes.float())
+            kept = (entries >= 0) & drawn & (code.values.cpu() > 0)
+            there = kept.to(rest.device)
+            sizes = code.values[there].clamp_min(surveyed.least).float().cpu()
+            banks[half].add(entries[kept], rest[code.rows[there]].float().cpu(), sizes)
             task.advance(stop - start)
     for bank in banks:
         bank.energy = surveyed.energy[chosen]
@@ -161,9 +139,7 @@ def parents_of(dictionary: Dictionary) -> int:
     """How many latents are no children."""
     if isinstance(dictionary, LocalDictionary):
         return dictionary.parents.latents
-    if isinstance(dictionary, HierarchicalDictionary):
-        return dictionary.trunk.latents
-    return dictionary.latents
+    return parents_alone(dictionary).latents
 
 
 def check_autoencodes(dictionary: Dictionary) -> None:
@@ -177,7 +153,3 @@ def check_autoencodes(dictionary: Dictionary) -> None:
 
 def _read(dictionary: Dictionary, source: Source, start: int, stop: int) -> Activations:
     return source.rows(start, stop).to(dictionary.b_dec)
-
-
-def _lengths(dictionary: Dictionary) -> Float[Tensor, "latent"]:
-    return dictionary.W_dec.detach().norm(dim=1)

@@ -13,7 +13,13 @@ from monosemy.dictionaries import files
 from monosemy.dictionaries.base import Dictionary
 from monosemy.dictionaries.hierarchical import HierarchicalDictionary
 from monosemy.dictionaries.local import LocalDictionary
-from monosemy.evaluation.residuals import check_autoencodes, gather, parents_of, survey
+from monosemy.evaluation.residuals import (
+    check_autoencodes,
+    gather,
+    parents_alone,
+    parents_of,
+    survey,
+)
 from monosemy.evaluation.sharing import Half, Turning, energies, only, usable
 from monosemy.evaluation.sharing_curve import Curve, Findings, verdict
 from monosemy.foundation.errors import UserError, refuse
@@ -125,8 +131,8 @@ def measure_sharing(
     """Whether the parents of the run in `run` share local subspaces, on held-out activations.
 
     Parents are the latents of a flat dictionary, and those with children of a local or hierarchical
-    one. The dictionary on a model with random weights is the one of `evaluation.evaluate`, kept under
-    ``run/controls/random_model``.
+    one, without them (see `residuals.parents_alone`). The dictionary on a model with random weights
+    is the one of `evaluation.evaluate`, kept under ``run/controls/random_model``.
 
     Parameters
     ----------
@@ -181,6 +187,7 @@ def _side(
     compute = replace(recipe.compute, seed=recipe.seed)
     source = heldout(recipe, config.tokens, progress)
     dictionary.check_width(source.width, recipe.place)
+    dictionary = parents_alone(dictionary)
     looked = survey(dictionary, source)
     chosen = looked.most(config.parents)
     draw = compute.generator("residuals of parents")
