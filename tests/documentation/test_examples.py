@@ -15,6 +15,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 SAYS = {
     "any_matrix.py": "true directions found",
     "capture_and_train.py": "equal bit for bit: True",
+    "local_code.py": "child F1",
     "read_a_site.py": "neurons on; strongest",
     "splice.py": "cross-entropy recovered from zero ablation",
     "tiny_dictionary.py": "latents are active on a token",

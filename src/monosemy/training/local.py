@@ -239,8 +239,8 @@ class LearnLocal:
         return self.dictionary
 
 
-def _own_parts(level: Level, kept: Bool[Tensor, "active"]) -> Float[Tensor, "active width"]:
-    """What the child of each entry wrote."""
+def _own_parts(level: Level, kept: Bool[Tensor, "active"]) -> Float[Tensor, "chosen width"]:
+    """What the child of each entry that is kept wrote."""
     found, charted = level.explained, level.charts
     bearers, children = level.bearers.indices[kept], found.children[kept]
     inside = (
