@@ -37,6 +37,8 @@ EXCEPTIONS = {
     "tensors/compiled/jit.py": "two lines of options; tests/tensors compares what they compile",
     "tensors/portable.py": "tests/tensors/test_keeping.py and test_summing.py, with every backend",
     "tensors/axes.py": "names of axes only; every signature that uses them is checked in all tests",
+    "tensors/compiled/branches.py": "tests/tensors/test_branches.py compares it with its twin",
+    "tensors/plain_branches.py": "the twin that tests/tensors/test_branches.py compares with",
     "tensors/plain.py": "the twin that tests/tensors compares every backend with",
 }
 
