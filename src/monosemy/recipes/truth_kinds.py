@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import torch
+
 from monosemy.dictionaries.base import Dictionary
 from monosemy.dictionaries.pruned import PrunedDictionary
 from monosemy.recipes import truth_local
@@ -17,7 +19,11 @@ from monosemy.recipes.truth_protocol import Protocol, world_seed
 from monosemy.tensors.axes import Activations
 from monosemy.training.objectives import ObjectiveConfig
 from monosemy.training.optim import OptimConfig
+from monosemy.training.siblings import share_out_
 from monosemy.training.threshold import settle_threshold
+
+# Fewer latents than this need not reconstruct alone.
+_LEAST_PREFIX = 16
 
 
 @dataclass(frozen=True)
@@ -103,6 +109,15 @@ def lista_matryoshka(world: str, protocol: Protocol, seed: int) -> DictionaryRec
     return replace(lista(world, protocol, seed), objective=objective)
 
 
+def octaves(world: str, protocol: Protocol, seed: int) -> DictionaryRecipe:
+    """LISTA-Matryoshka with a prefix at every octave of the latents, and no tilt."""
+    recipe = lista_matryoshka(world, protocol, seed)
+    shares = (2.0**-n for n in range(protocol.latents.bit_length(), -1, -1))
+    prefixes = tuple(share for share in shares if share * protocol.latents >= _LEAST_PREFIX)
+    objective = replace(recipe.objective, prefixes=prefixes or (1.0,), tilt=0.0)
+    return replace(recipe, objective=objective)
+
+
 def at_true_l0(dictionary: Dictionary, protocol: Protocol, rows: Activations) -> Dictionary:
     """BatchTopK learns with a whole k; its threshold is set where L0 is the true one."""
     settle_threshold(dictionary, rows, protocol.l0)
@@ -110,8 +125,25 @@ def at_true_l0(dictionary: Dictionary, protocol: Protocol, rows: Activations) ->
 
 
 def pruned(dictionary: Dictionary, protocol: Protocol, rows: Activations) -> Dictionary:
-    """Leave out latents whose absence would not show."""
-    return PrunedDictionary(at_true_l0(dictionary, protocol, rows), 0.0)
+    """Leave out latents whose absence would show less than half a usual one's does."""
+    return _pruned(at_true_l0(dictionary, protocol, rows), rows)
+
+
+def shared_out(dictionary: Dictionary, protocol: Protocol, rows: Activations) -> Dictionary:
+    """Give siblings back what their parent took of their mean."""
+    return share_out_(at_true_l0(dictionary, protocol, rows), rows)
+
+
+def shared_out_pruned(dictionary: Dictionary, protocol: Protocol, rows: Activations) -> Dictionary:
+    """First the one, then the other."""
+    return _pruned(shared_out(dictionary, protocol, rows), rows)
+
+
+@torch.no_grad()
+def _pruned(dictionary: Dictionary, rows: Activations) -> Dictionary:
+    # A feature is either there or not: half its usual size is as far from the one as from the other.
+    values = dictionary.code(rows).values
+    return PrunedDictionary(dictionary, 0.5 * float(values.mean()) if len(values) else 0.0)
 
 
 KINDS = {
@@ -123,6 +155,7 @@ KINDS = {
     "matching_pursuit": Kind(matching_pursuit),
     "lista": Kind(lista, at_true_l0),
     "lista_matryoshka": Kind(lista_matryoshka, at_true_l0),
+    "octaves": Kind(octaves, at_true_l0),
     "hierarchical": Kind(truth_local.hierarchical),
     "local": Kind(truth_local.local),
     "local_quarter": Kind(truth_local.local_quarter),
@@ -130,5 +163,7 @@ KINDS = {
     "local_random": Kind(truth_local.local_random),
     "batchtopk_pruned": Kind(batchtopk, pruned),
     "lista_matryoshka_pruned": Kind(lista_matryoshka, pruned),
+    "octaves_siblings": Kind(octaves, shared_out),
+    "octaves_siblings_pruned": Kind(octaves, shared_out_pruned),
 }
 """Every kind that learns, by name; the arms beside them are in `truth_arms`."""

@@ -57,8 +57,9 @@ PROTOCOLS = {
         latents=4096, tokens=200_000_000, batch=1024, learning_rate=3e-4, l0=25.0,
         samples=500_000, redraws=False,
     ),
+    # The same an eighth in size; 2,000 updates are all that fits, so they are larger ones.
     "synthsaebench-2k": Protocol(
-        latents=512, tokens=8_192_000, batch=512, learning_rate=1e-3, redraws=False
+        latents=512, tokens=2_048_000, batch=1024, learning_rate=6e-3, redraws=False
     ),
 }  # fmt: skip
 """Worlds whose conditions were chosen; any other gets a latent for each of its features."""
