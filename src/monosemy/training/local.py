@@ -129,6 +129,7 @@ class LearnLocal:
 
     # --- stages -------------------------------------------------------------------------------
 
+    @torch.no_grad()
     def _gather(self, levels: list[Level], x: Activations) -> None:
         """Before charts are found, keep what each bearer leaves over."""
         level = self.stages.gathers(self.local.step)
