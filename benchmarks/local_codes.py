@@ -184,7 +184,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--out", default="runs/local-codes")
     parser.add_argument("--json")
     for name, value in {"seeds": 3, "tokens": 200_000, "heldout": 40_000, "latents": 4096,
-                        "parents": 820, "rank": 4, "rounds": 1, "k": 16, "batch": 256}.items():  # fmt: skip
+                        "parents": 820, "rank": 4, "rounds": 1, "k": 16,
+                        "batch": 256}.items():  # fmt: skip
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--share", type=float, default=0.3)
     return parser.parse_args()

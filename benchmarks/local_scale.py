@@ -72,7 +72,7 @@ def recipe_of(options: argparse.Namespace) -> DictionaryRecipe:
         "tokens": options.steps * options.batch, "directions": "data",
         "local.children": options.children, "local.charts": options.charts,
         "local.rank": options.rank, "local.share": 0.8 / 1.8, "local.samples": 16,
-        "local.begin": 0.4, "local.until": 0.8, "local.times": 2,
+        "local.begin": 0.4, "local.until": 0.7, "local.times": 1,
         "objective.k_start": 2 * k, "objective.k_fall": 0.3, "objective.dead_after": 1 << 40,
         "optim.learning_rate": 5e-3,
     })  # fmt: skip
@@ -112,7 +112,9 @@ def train(options: argparse.Namespace, world: Planted) -> tuple[LocalDictionary,
 
 
 @torch.no_grad()
-def encode(options: argparse.Namespace, dictionary: LocalDictionary, world: Planted) -> dict[str, Any]:
+def encode(
+    options: argparse.Namespace, dictionary: LocalDictionary, world: Planted
+) -> dict[str, Any]:
     """Microseconds a token of both, in turns."""
     draw = torch.Generator().manual_seed(2)
     features = dictionary.latents

@@ -1,4 +1,4 @@
-"""Children of active latents: compiled loops against the plain twin, least squares by hand, gradients."""
+"""Children of active latents: loops against the plain twin, least squares, gradients."""
 
 import pytest
 import torch
