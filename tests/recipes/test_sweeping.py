@@ -21,6 +21,8 @@ from monosemy.recipes.sweep_places import plan_sweep
 from monosemy.recipes.sweeping import run_sweep, train_sweep
 from monosemy.training import loop
 from monosemy.training.journal import read_metrics
+from monosemy.training.local_config import LocalConfig
+from monosemy.training.objectives import ObjectiveConfig
 
 BEFORE, OTHER = "blocks.0.hook_resid_pre", "blocks.0.hook_resid_post"
 MIDDLE, WRITTEN = "blocks.0.hook_resid_mid", "blocks.0.hook_mlp_out"
@@ -49,6 +51,23 @@ def test_each_is_the_dictionary_that_comes_alone(recipe, tmp_path):
         saved = files.load(tmp_path / "sweep" / name / "dictionary")
         assert torch.equal(saved.W_dec, alone.W_dec)
     first, second, *_ = found.values()
+    assert not same(first, second)
+
+
+@pytest.mark.parametrize("encoder", ["local", "hierarchical"])
+def test_dictionaries_with_children_learn_side_by_side_as_alone(recipe, tmp_path, encoder):
+    config = LocalConfig(children=2, rank=2, begin=0.2, times=1)
+    if encoder == "hierarchical":
+        config = LocalConfig(children=2, rank=2)
+    objective = ObjectiveConfig(k_start=6)
+    base = replace(
+        recipe, encoder=encoder, selection="batchtopk", k=4, local=config, objective=objective
+    )
+    sweep = make_sweep(base, {"local.share": [0.25, 0.5]})
+    found = train_sweep(sweep, tmp_path / "sweep")
+    for name, own in sweep.recipes.items():
+        assert same(found[name], train_dictionary(own, tmp_path / name)), name
+    first, second = found.values()
     assert not same(first, second)
 
 
