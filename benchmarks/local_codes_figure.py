@@ -69,7 +69,8 @@ def a_chart(axes: Any, dictionary: LocalDictionary, world: Any) -> None:
     cosines = features.directions[roots] @ parents.T
     chart = int(torch.bincount(dictionary.routes[dictionary.routes >= 0]).argmax())
     members = (dictionary.routes == chart).nonzero()[:, 0]
-    good = [int(p) for p in members if cosines[:, p].max() > 0.8][: len(COLOURS)]
+    best = cosines[:, members].max(0).values.argsort(descending=True)
+    good = members[best][: len(COLOURS)].tolist()
     V = dictionary.V[chart].detach()
     for colour, p in zip(COLOURS, good, strict=False):
         root = int(roots[int(cosines[:, p].argmax())])

@@ -4,7 +4,7 @@ Run where sae-lens is installed; writes beside itself.
 
     python tests/reference/saelens_synthetic/record.py
 
-``small.safetensors``   the parameters of a small model, drawn samples (truth and activations), counts and
+``small.safetensors``   the parameters of a small model, drawn samples, counts and
                         moments of many more
 ``full.safetensors``    how SynthSAEBench-16k fires: its chances, and how often each feature is active
 """
