@@ -7,11 +7,14 @@ from typing import Any
 import pytest
 import torch
 
+from monosemy.dictionaries.flat import FlatDictionary
+from monosemy.dictionaries.local import LocalDictionary
+from monosemy.dictionaries.selection import TopK
 from monosemy.recipes.dictionary import begin, look_at
 from monosemy.recipes.recipe import DictionaryRecipe
 from monosemy.recipes.setting import Widths
 from monosemy.training.charts import Bank
-from monosemy.training.local import LearnLocal, first_charts
+from monosemy.training.local import LearnLocal, drop_unused, first_charts
 from monosemy.training.local_config import FOUND, ONE_EACH, LocalConfig
 from monosemy.training.loop import advance_program
 from monosemy.training.objectives import ObjectiveConfig
@@ -230,3 +233,20 @@ def test_every_key_has_an_effect():
     assert outcome(SHORT) == base
     for name, value in CHANGES.items():
         assert outcome(dataclasses.replace(SHORT, **{name: value})) != base, name
+
+
+def test_charts_that_nobody_points_at_are_left_out() -> None:
+    draw = torch.Generator().manual_seed(0)
+    unit = torch.nn.functional.normalize
+    d = unit(torch.randn(6, 8, generator=draw), dim=1)
+    trunk = FlatDictionary.tied(d, torch.zeros(8), TopK(3))
+    V = torch.linalg.qr(torch.randn(5, 8, 2, generator=draw))[0].transpose(1, 2).contiguous()
+    C = unit(torch.randn(6, 3, 2, generator=draw), dim=2)
+    dictionary = LocalDictionary(trunk, V, torch.tensor([4, 1, -1, 4, 1, 2]), C).eval()
+    x = torch.randn(20, 8, generator=draw)
+    before = dictionary.code(x), dictionary(x)
+    drop_unused(dictionary)
+    assert dictionary.routes.tolist() == [2, 0, -1, 2, 0, 1]
+    assert len(dictionary.V) == 3
+    assert torch.equal(dictionary.code(x).indices, before[0].indices)
+    torch.testing.assert_close(dictionary(x), before[1], rtol=0, atol=0)

@@ -237,6 +237,8 @@ class LearnLocal:
         """The dictionary in the activations' own units, in evaluation mode. Ends the training."""
         self.dictionary.aims = self.active
         self.local.result(self.dictionary)
+        for level in self.dictionary.levels:
+            drop_unused(level)
         return self.dictionary
 
 
@@ -248,6 +250,16 @@ def _own_parts(level: Level, kept: Bool[Tensor, "active"]) -> Float[Tensor, "cho
         charted.C[bearers, children.clamp_min(0)] * (found.amounts[kept] * (children >= 0))[:, None]
     )
     return (inside[:, None] @ charted.V[charted.routes[bearers].clamp_min(0)])[:, 0]
+
+
+@torch.no_grad()
+def drop_unused(level: LocalDictionary) -> None:
+    """Leave out charts that no bearer points at, and number the others anew. In place."""
+    used = level.routes[level.routes >= 0].unique()
+    if 0 < len(used) < len(level.V):
+        places = torch.searchsorted(used, level.routes.clamp_min(0))
+        level.routes.copy_(torch.where(level.routes >= 0, places, -1))
+        level.V = nn.Parameter(level.V[used].clone())
 
 
 def _random_charts(V: Tensor, bearers: int, draw: torch.Generator) -> Found:
