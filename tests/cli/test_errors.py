@@ -9,12 +9,12 @@ from monosemy.data.text import split_of
 from monosemy.foundation.errors import Interrupted
 
 VERBS = (
-    "demo, sites, specimen, capture, train, sweep, evaluate, absorption, truth, inspect, convert, "
-    "doctor"
+    "demo, sites, specimen, capture, train, sweep, evaluate, absorption, sharing, truth, inspect, "
+    "convert, doctor"
 )
 KNOWN = (
     "built in: demo, residual, relu, jumprelu, gated, matryoshka, lista, matching_pursuit, "
-    "transcoder, skip_transcoder, crosscoder, cross_layer, end_to_end; "
+    "local, hierarchical, transcoder, skip_transcoder, crosscoder, cross_layer, end_to_end; "
     "or FILE.toml, or FILE.py:FUNCTION"
 )
 
