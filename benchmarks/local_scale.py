@@ -3,8 +3,8 @@
     python benchmarks/local_scale.py --json benchmarks/reports/local_scale.json
 
 32,768 parents with 31 children each (1,048,576 features) over 512 numbers, in 256 shared charts of four
-dimensions, learn from a planted code of that kind, through all stages of training. Then tokens are
-encoded by what was learned and by a flat BatchTopK dictionary of as many latents (random weights, the
+dimensions, learn from a planted code of that kind, through all stages of training (``--steps 0`` takes
+the planted code itself). Then tokens are encoded by it and by a flat BatchTopK dictionary of as many latents (random weights, the
 same number of active latents), in turns; the median round of each counts.
 """
 
@@ -112,6 +112,18 @@ def train(options: argparse.Namespace, world: Planted) -> tuple[LocalDictionary,
 
 
 @torch.no_grad()
+def planted(options: argparse.Namespace, world: Planted) -> LocalDictionary:
+    """The planted code itself, where nothing is trained: thresholds are settled on samples."""
+    selection = BatchTopK(recipe_of(options).local.proposed(recipe_of(options).k))
+    trunk = FlatDictionary.tied(world.d, torch.zeros(world.width), selection)
+    routes = torch.arange(options.parents) // world.each
+    dictionary = LocalDictionary(trunk, world.V.contiguous(), routes, world.C, 1, 0.5, 0.2).eval()
+    dictionary.aims = (float(options.active), 0.8 * options.active)
+    settle_threshold(dictionary, world.rows(4096, torch.Generator().manual_seed(3)))
+    return dictionary
+
+
+@torch.no_grad()
 def encode(
     options: argparse.Namespace, dictionary: LocalDictionary, world: Planted
 ) -> dict[str, Any]:
@@ -158,7 +170,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=value)
     options = parser.parse_args()
     world = Planted(options)
-    dictionary, trained = train(options, world)
+    dictionary, trained = train(options, world) if options.steps else (planted(options, world), {})
     report = {"machine": machine(), "options": vars(options), "train": trained,
               "encode": encode(options, dictionary, world)}  # fmt: skip
     print(json.dumps({name: report[name] for name in ("train", "encode")}, indent=1))
