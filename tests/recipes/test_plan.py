@@ -24,7 +24,7 @@ def test_a_plan_has_every_part_and_no_number_is_below_zero(recipe):
     assert made["site"] == {"name": "blocks.0.mlp.hook_post", "width": 32}
     assert (made["steps"], made["tokens"]) == (16, 512)
     memory = made["memory_mib"]
-    names = "libraries model text activations dictionary step passing total"
+    names = "libraries model text activations dictionary charts step passing total"
     assert set(memory) == set(names.split())
     assert memory["total"] == sum(size for name, size in memory.items() if name != "total")
     assert memory["libraries"] > 0
