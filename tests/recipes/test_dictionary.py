@@ -409,8 +409,12 @@ WITHOUT_EFFECT_ON_NUMBERS = {
 }
 
 
+# Each of its keys is shown to have an effect in tests/training/test_local.py.
+CHILDREN = ("local",)
+
+
 def test_every_option_is_accounted_for():
-    named = {*EFFECTS, *NESTED, *PATHS, *STRUCTURE, *WORLD, *WITHOUT_EFFECT_ON_NUMBERS}
+    named = {*CHILDREN, *EFFECTS, *NESTED, *PATHS, *STRUCTURE, *WORLD, *WITHOUT_EFFECT_ON_NUMBERS}
     assert named == {field.name for field in fields(DictionaryRecipe)}
     for name, inner in NESTED.items():
         kind = type(getattr(DictionaryRecipe(), name))
