@@ -4,8 +4,8 @@
 
 32,768 parents with 31 children each (1,048,576 features) over 512 numbers, in 256 shared charts of four
 dimensions, learn from a planted code of that kind, through all stages of training (``--steps 0`` takes
-the planted code itself). Then tokens are encoded by it and by a flat BatchTopK dictionary of as many latents (random weights, the
-same number of active latents), in turns; the median round of each counts.
+the planted code itself). Then tokens are encoded by it and by a flat BatchTopK dictionary of as many
+latents (random weights, the same number of active latents), in turns; the median round of each counts.
 """
 
 from __future__ import annotations
