@@ -91,8 +91,10 @@ def _helps(command: click.Command, name: str, parent: click.Context) -> Iterator
     context = _context(command, name, parent)
     yield context.command_path, _help(context)
     if isinstance(command, click.Group):
-        for inner in sorted(command.commands):
-            yield from _helps(command.commands[inner], inner, context)
+        for name in sorted(command.list_commands(context)):
+            inner = command.get_command(context, name)
+            assert inner is not None
+            yield from _helps(inner, name, context)
 
 
 def _context(

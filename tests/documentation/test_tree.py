@@ -31,6 +31,7 @@ EXCEPTIONS = {
     "data/documents.py": "a text and its name; tests/data/test_files.py reads them",
     "data/labels/spans.py": "what a label is; tests/data/labels reads and assigns them",
     "evaluation/structure/results.py": "what gathering fills; test_gathering.py beside it asks it",
+    "cli/laboratory/pages.py": "tests/cli/test_lab.py runs every instrument",
     "evaluation/tally.py": "what measure gathers; tests/evaluation/test_measure.py compares it",
     "__main__.py": "one line that calls the command line, which tests/cli runs",
     "models/families.py": "a table that tests/models/test_sites.py compares with real models",

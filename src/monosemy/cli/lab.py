@@ -1,0 +1,53 @@
+"""``monosemy lab``: the laboratory of superposition."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+from monosemy.cli.options import CONTEXT_SETTINGS
+
+# instrument -> one line for the overview; its module in cli/laboratory has the rest.
+INSTRUMENTS = {
+    "pages": "Measure every claim and write a page of each.",
+}
+
+
+class _Instruments(click.Group):
+    """Finds an instrument's module by its name, when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(INSTRUMENTS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in INSTRUMENTS:
+            return None
+        return importlib.import_module(f"monosemy.cli.laboratory.{cmd_name}").command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in INSTRUMENTS:
+            from monosemy.foundation.errors import UserError, nearest
+
+            known = ", ".join(INSTRUMENTS)
+            raise UserError(
+                f"unknown instrument {args[0]!r}; known: {known}{nearest(args[0], INSTRUMENTS)}"
+            )
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        # The overview needs no instrument's module.
+        with formatter.section("Instruments"):
+            formatter.write_dl(list(INSTRUMENTS.items()))
+
+
+@click.group("lab", cls=_Instruments, context_settings=CONTEXT_SETTINGS)
+def command() -> None:
+    """See superposition and measure it, in toys and in real models.
+
+    \b
+    Examples:
+      monosemy lab pages --out docs/laboratory
+    """

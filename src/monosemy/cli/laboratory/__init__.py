@@ -1,0 +1,1 @@
+"""Instruments of ``monosemy lab``: one thin file each, imported when it is called."""

@@ -1,0 +1,1 @@
+"""Experiments of the laboratory, each with its settings: one module an instrument."""
