@@ -12,7 +12,9 @@ from monosemy.reports.laboratory import Picture, write, write_index
 from monosemy.superposition.claims import Claim
 from monosemy.tensors.compute import Compute
 
-INSTRUMENTS: dict[str, str] = {}
+INSTRUMENTS: dict[str, str] = {
+    "census": "census",
+}
 """Page -> the module of this folder whose `examine` makes it, in the order of the index.
 
 ``examine(compute, progress)`` gives a `Claim` and its `Picture` s.
