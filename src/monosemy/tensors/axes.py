@@ -21,6 +21,13 @@ axis                  meaning
 ``block``             samples that are counted together, and drawn together for intervals
 ``pair``              two things that belong together: a latent and a feature, a parent and a child
 ``vocabulary``        token ids of a model
+``pool``              axes that are normalised by one common energy
+``word``              entry of a list of word vectors
+``question``          a is to b as c is to what
+``point``             one row of any cloud of vectors, whatever they stand for
+``condition``         one combination of the values of labelled variables
+``instance``          one of several toy models that are trained together
+``hidden``            numbers in which a toy model keeps its features (m)
 ====================  ====================================================================
 
 Shapes are written with jaxtyping: ``Float[Tensor, "token width"]``. They are checked while
