@@ -10,7 +10,10 @@ from monosemy.cli.options import CONTEXT_SETTINGS
 
 # instrument -> one line for the overview; its module in cli/laboratory has the rest.
 INSTRUMENTS = {
+    "analogy": "Ask a is to b as c is to what, in vectors, models and a made world.",
     "pages": "Measure every claim and write a page of each.",
+    "norms": "What local normalisation keeps apart, and what it costs a model.",
+    "freedom": "How many directions a normalised stream has, and which keys can be chosen.",
 }
 
 
@@ -50,4 +53,5 @@ def command() -> None:
     \b
     Examples:
       monosemy lab pages --out docs/laboratory
+      monosemy lab analogy --vectors PATH/glove.txt --ask 'wife - husband + king'
     """

@@ -14,6 +14,9 @@ from monosemy.tensors.compute import Compute
 
 INSTRUMENTS: dict[str, str] = {
     "census": "census",
+    "analogy": "analogy_page",
+    "norms": "norms",
+    "freedom": "freedom",
 }
 """Page -> the module of this folder whose `examine` makes it, in the order of the index.
 
