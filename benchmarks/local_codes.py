@@ -103,7 +103,7 @@ def main() -> None:
     options = _options()
     out = Path(options.out)
     made = {f"{kind}/{seed}": train(kind, seed, options, out)
-            for seed in range(options.seeds) for kind in KINDS}  # fmt: skip
+            for seed in range(options.seeds) for kind in options.kinds or KINDS}  # fmt: skip
     recipe = recipe_of("BatchTopK", 0, options)
     heldout = open_setting(recipe, "heldout", options.heldout, choose(False))
     rows = training_rows(recipe, heldout, choose(False))
@@ -183,6 +183,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--hierarchy", default="python")
     parser.add_argument("--out", default="runs/local-codes")
     parser.add_argument("--json")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, metavar="KIND",
+                        help=f"Only these of: {', '.join(KINDS)}.")  # fmt: skip
     for name, value in {"seeds": 3, "tokens": 200_000, "heldout": 40_000, "latents": 4096,
                         "parents": 820, "rank": 4, "rounds": 1, "k": 16,
                         "batch": 256}.items():  # fmt: skip
