@@ -10,6 +10,7 @@ from monosemy.cli.options import CONTEXT_SETTINGS
 
 # instrument -> one line for the overview; its module in cli/laboratory has the rest.
 INSTRUMENTS = {
+    "toy": "Train toy models of superposition, an experiment at a time.",
     "analogy": "Ask a is to b as c is to what, in vectors, models and a made world.",
     "pages": "Measure every claim and write a page of each.",
     "norms": "What local normalisation keeps apart, and what it costs a model.",
@@ -53,5 +54,6 @@ def command() -> None:
     \b
     Examples:
       monosemy lab pages --out docs/laboratory
+      monosemy lab toy plateaus --out runs/toy-figures
       monosemy lab analogy --vectors PATH/glove.txt --ask 'wife - husband + king'
     """

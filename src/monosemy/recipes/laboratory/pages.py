@@ -13,6 +13,8 @@ from monosemy.superposition.claims import Claim
 from monosemy.tensors.compute import Compute
 
 INSTRUMENTS: dict[str, str] = {
+    "superposition": "superposition",
+    "phases": "phases",
     "census": "census",
     "analogy": "analogy_page",
     "norms": "norms",
