@@ -12,9 +12,11 @@ from monosemy.cli.options import CONTEXT_SETTINGS
 INSTRUMENTS = {
     "toy": "Train toy models of superposition, an experiment at a time.",
     "analogy": "Ask a is to b as c is to what, in vectors, models and a made world.",
+    "codes": "Is a code local (separate, conditional) or global (a linear mixture)?",
     "pages": "Measure every claim and write a page of each.",
     "norms": "What local normalisation keeps apart, and what it costs a model.",
     "freedom": "How many directions a normalised stream has, and which keys can be chosen.",
+    "capacity": "How many features fit into so many axes, by sums and by experiment.",
 }
 
 
@@ -55,5 +57,6 @@ def command() -> None:
     Examples:
       monosemy lab pages --out docs/laboratory
       monosemy lab toy plateaus --out runs/toy-figures
+      monosemy lab codes --cube --json
       monosemy lab analogy --vectors PATH/glove.txt --ask 'wife - husband + king'
     """

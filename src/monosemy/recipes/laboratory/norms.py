@@ -321,9 +321,9 @@ def _words(found: Norms) -> str:
     )  # fmt: skip
     return (
         f"{toy} In the small language models, held-out loss differs from LayerNorm's by: {others}."
-        f"{control} Of superposition and of the dictionaries, these differ from LayerNorm's beyond their "
-        f"intervals: {said}. The runs are short, the pools are blocks of axes that nothing told the "
-        "model about, and one layer is little to normalise: this shows what is possible at this "
-        "size, not what a large model would do. Intervals are by number, without a correction for how many "
-        "there are."
+        f"{control} Of superposition and of the dictionaries, these differ from LayerNorm's beyond "
+        f"their intervals: {said}. The runs are short, the pools are blocks of axes that nothing told "
+        "the model about, and one layer is little to normalise: this shows what is possible at this "
+        "size, not what a large model would do. Intervals are by number, without a correction for how "
+        "many there are."
     )

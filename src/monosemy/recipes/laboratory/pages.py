@@ -16,9 +16,11 @@ INSTRUMENTS: dict[str, str] = {
     "superposition": "superposition",
     "phases": "phases",
     "census": "census",
+    "codes": "codes_page",
     "analogy": "analogy_page",
     "norms": "norms",
     "freedom": "freedom",
+    "capacity": "capacity",
 }
 """Page -> the module of this folder whose `examine` makes it, in the order of the index.
 
