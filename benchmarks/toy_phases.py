@@ -3,8 +3,8 @@
 Ours is what ``monosemy lab toy phases`` trains: every instance of the diagram (2 features in 1 number,
 and 3 in 2) in one loop. The loop is what one writes by hand: for each instance its own parameters, its
 own `torch.optim.Adam` and its own steps, with the same batches and the same rate. Ours draws its
-batches; the loop is given them, and pays nothing for them. Both take turns; the median round counts. The
-loop trains a few instances, and its rate is compared; that both end at the same weights is checked.
+batches; the loop is given them, and pays nothing for them. Both take turns; the median round counts.
+The loop trains a few instances, and its rate is compared; that both end at the same weights is checked.
 
     python benchmarks/toy_phases.py [--steps 100] [--some 8] [--rounds 5] [--json FILE]
 """

@@ -33,6 +33,7 @@ FIGURES = {
         {"together": {"best": PAIR, "density": 0.1}, "one of": {"best": PAIR, "density": 0.4}},
         [{"best": PAIR, "density": 0.1}],
     ),
+    "geometry": lambda: toys.pentagons([{"weights": PAIR, "factor": 0.5}]),
     "dynamics": lambda: toys.dynamics(TIMES),
     "vulnerability": lambda: toys.vulnerabilities([VULNERABLE]),
     "neurons": lambda: toys.neurons(

@@ -33,6 +33,8 @@ def _phase_diagrams(diagrams: Sequence[Numbers], figure: Figure) -> None:
         )
         _phases(row[1], diagram, "closed_form", f"{name}, closed form")
         _crosses(row[0], diagram)
+        for axes in row:
+            _boundaries(axes, diagram)
         row[0].set_ylabel("density 1 − S")
     for axes in grid[-1]:
         axes.set_xlabel("importance of the extra feature")
@@ -57,12 +59,27 @@ def _phases(axes: Axes, diagram: Numbers, key: str, title: str) -> None:
     axes.grid(visible=False)
 
 
+def _boundaries(axes: Axes, diagram: Numbers) -> None:
+    """Of 2 in 1 where two features share, of 3 in 2 the same below r = 1; no curve is above 4/7."""
+    import numpy as np
+
+    from monosemy.superposition.phases import MEETING, boundary
+
+    density = np.geomspace(diagram["density"][-1], MEETING, 200)
+    low, high = boundary(density)
+    two = diagram["features"] == 2
+    axes.plot(low, density, color=INK, lw=1.2)
+    if two:
+        axes.plot(high, density, color=INK, lw=1.2)
+    axes.plot([1, 1], [MEETING if two else diagram["density"][-1], 1], color=INK, lw=1.2)
+
+
 def _crosses(axes: Axes, diagram: Numbers) -> None:
     for row, density in enumerate(diagram["density"]):
         for column, importance in enumerate(diagram["importance"]):
             same = diagram["learned"][row][column] == diagram["closed_form"][row][column]
             if not same and not diagram["near_boundary"][row][column]:
-                axes.plot(importance, density, "x", color="#ffffff", ms=6, mew=1.6)
+                axes.plot(importance, density, "x", color="#ffffff", ms=6, mew=1.6, zorder=4)
 
 
 def plateaus(rows: Sequence[Numbers]) -> str:
@@ -159,17 +176,36 @@ def heat_map(axes: Axes, matrix: Sequence[Sequence[float]]) -> None:
         side.set_visible(False)
 
 
-def arrows(axes: Axes, weights: Sequence[Sequence[float]], set_size: int) -> None:
-    """Columns of a matrix of two rows as arrows, a colour for each set of neighbours."""
-    for feature, (x, y) in enumerate(zip(*weights, strict=True)):
+def arrows(axes: Axes, weights: Sequence[Sequence[float]], colours: Sequence[str]) -> None:
+    """Columns of a matrix of two rows as arrows, and as a dot where there is next to nothing."""
+    for x, y, colour in zip(*weights, colours, strict=True):
+        if x**2 + y**2 < 0.15**2:
+            axes.plot(x, y, "o", color=colour, ms=5, zorder=3)
+            continue
         axes.annotate("", (x, y), (0, 0), arrowprops={
-            "arrowstyle": "-|>", "lw": 2, "color": SERIES[feature // set_size], "shrinkA": 0,
-            "shrinkB": 0, "mutation_scale": 11,
+            "arrowstyle": "-|>", "lw": 2, "color": colour, "shrinkA": 0, "shrinkB": 0,
+            "mutation_scale": 11,
         })  # fmt: skip
     axes.set(xlim=(-1.35, 1.35), ylim=(-1.35, 1.35), xticks=[], yticks=[], aspect="equal")
     axes.grid(visible=False)
     for side in axes.spines.values():
         side.set_visible(True)
+
+
+def pentagons(rows: Sequence[Numbers]) -> str:
+    """Columns of W of five features in a plane, a panel for each density of the first."""
+    return drawn(partial(_pentagons, rows), (9.6, 1.6))
+
+
+def _pentagons(rows: Sequence[Numbers], figure: Figure) -> None:
+    panels = figure.subplots(1, len(rows), squeeze=False)[0]
+    for axes, row in zip(panels, rows, strict=True):
+        arrows(axes, row["weights"], (HEAT, *[MAIN] * (len(row["weights"][0]) - 1)))
+        axes.set_title(f"{row['factor']:g}")
+
+
+def _of_sets(weights: Sequence[Sequence[float]]) -> list[str]:
+    return [SERIES[feature // 2] for feature in range(len(weights[0]))]
 
 
 def companies(kinds: Mapping[str, Numbers], collapse: Sequence[Numbers]) -> str:
@@ -181,14 +217,14 @@ def _companies(kinds: Mapping[str, Numbers], collapse: Sequence[Numbers], figure
     above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(1.55, 1))[:, 0]
     above.suptitle("two sets of two features in two numbers", color=MUTED, fontsize=10)
     for axes, (name, kind) in zip(above.subplots(1, len(kinds)), kinds.items(), strict=True):
-        arrows(axes, kind["best"], 2)
+        arrows(axes, kind["best"], _of_sets(kind["best"]))
         axes.set_title(f"{name.split(',')[0]}, density {kind['density']:g}")
     below.suptitle(
         "three always-together pairs in two numbers, by density", color=MUTED, fontsize=10
     )
     panels = below.subplots(1, len(collapse), squeeze=False)[0]
     for axes, one in zip(panels, collapse, strict=True):
-        arrows(axes, one["best"], 2)
+        arrows(axes, one["best"], _of_sets(one["best"]))
         axes.set_title(f"{one['density']:g}")
 
 
@@ -237,16 +273,22 @@ def _neurons(rows: Sequence[Numbers], figure: Figure) -> None:
     )
 
 
-def _stacks(axes: Axes, shares: Sequence[Sequence[float]]) -> None:
-    """A bar for each neuron, in pieces by feature; a feature keeps its colour in all panels."""
+def _stacks(axes: Axes, shares: Sequence[Sequence[float]], least: float = 5e-3) -> None:
+    """A bar for each neuron, in pieces by feature; a feature keeps its colour in all panels.
+
+    Pieces below `least` are put together on top.
+    """
     bottom = [0.0] * len(shares)
     for feature in range(len(shares[0])):
-        heights = [row[feature] for row in shares]
-        if max(heights) > 5e-3:
-            axes.bar(range(len(shares)), heights, 0.82, bottom, lw=0.3, edgecolor=GRID,
-                     color=SERIES[feature % len(SERIES)],
-                     alpha=1 - 0.3 * (feature // len(SERIES) % 3))  # fmt: skip
-        bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
+        chosen = [i for i, row in enumerate(shares) if row[feature] >= least]
+        heights = [shares[i][feature] for i in chosen]
+        axes.bar(chosen, heights, 0.82, [bottom[i] for i in chosen], lw=0.3, edgecolor=GRID,
+                 color=SERIES[feature % len(SERIES)],
+                 alpha=1 - 0.3 * (feature // len(SERIES) % 3))  # fmt: skip
+        for i, height in zip(chosen, heights, strict=True):
+            bottom[i] += height
+    rest = [max(sum(row) - low, 0.0) for row, low in zip(shares, bottom, strict=True)]
+    axes.bar(range(len(shares)), rest, 0.82, bottom, color=MUTED, alpha=0.3, lw=0)
     axes.set_xticks([])
     axes.margins(x=0.02)
     axes.grid(visible=False)
@@ -269,7 +311,7 @@ def _computation(small: Numbers, rows: Sequence[Numbers], figure: Figure) -> Non
         axes.set_ylabel("3 features")
     for axes, row in zip(right.subplots(len(rows), 1), rows, strict=True):
         ranked = sorted(row["shares"], key=lambda shares: -max(shares))
-        _stacks(axes, ranked)
+        _stacks(axes, ranked, 0.06)
         axes.set(yticks=[], ylim=(0, 1))
         axes.set_ylabel(f"{row['density']:g}", rotation=0, ha="right", va="center")
     right.suptitle("40 neurons, by density: shares of features".replace("40", str(len(ranked))),

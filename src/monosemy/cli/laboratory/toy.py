@@ -20,6 +20,7 @@ from monosemy.cli.options import (
 EXPERIMENTS = {
     "phases": "The phase diagram, trained and in closed form.",
     "plateaus": "Dimensions in shares of 1, 3/4, 2/3, 1/2, 2/5.",
+    "geometry": "Five features in a plane: a pentagon.",
     "onset": "What is kept as features get sparser.",
     "correlated": "Features together, and one of a set.",
     "dynamics": "Jumps while learning.",
@@ -74,7 +75,7 @@ def _options(function: Any) -> Any:
         click.option("--out", type=click.Path(path_type=Path),
                      help="Folder for figures (SVG) and their data (JSON)."),
         click.option("--steps", type=int,
-                     help="Training steps, in place of the experiment's own; results need them."),
+                     help="Training steps, in place of the experiment's own."),
         click.option("--seed", type=int, default=0, show_default=True,
                      help="Root of every random draw."),
     ):  # fmt: skip

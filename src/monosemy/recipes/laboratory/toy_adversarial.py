@@ -21,7 +21,7 @@ from monosemy.tensors.axes import Float, Tensor
 from monosemy.tensors.compute import Compute
 
 TITLE = "Superposition makes models vulnerable"
-# Fixed before anything was measured.
+# Fixed in advance.
 RISES, TRACKS = 3.0, 0.95
 BUDGET = 0.1
 _SAMPLES = 1024

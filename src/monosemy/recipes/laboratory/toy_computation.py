@@ -21,7 +21,7 @@ from monosemy.tensors.axes import Float, Tensor
 from monosemy.tensors.compute import Compute
 
 TITLE = "Models compute in superposition, not only store"
-# Fixed before anything was measured: share of monosemantic neurons at the densest and the sparsest
+# Share of monosemantic neurons at the densest and the sparsest
 # setting, and share of the variance of |x| from which on it counts as computed in part.
 DENSE, SPARSE, IN_PART = 0.9, 0.1, 0.25
 
@@ -165,7 +165,8 @@ def _findings(
                 neurons, f"at least {DENSE} (TMS)", holds=dense["monosemantic"] >= DENSE),
         Finding(f"monosemantic neurons, density {sparse['density']:g}", sparse["monosemantic"],
                 neurons, f"at most {SPARSE} (TMS)", holds=sparse["monosemantic"] <= SPARSE),
-        Finding("most features computed at least in part", best, f"{len(rows)} models of {neurons}",
+        Finding("most features computed at least in part", best,
+                f"{len(rows)} models of {settings.hidden} neurons",
                 f"more than {settings.hidden // 2}, half the neurons (TMS)",
                 holds=best > settings.hidden // 2),
         Finding("features computed in part at density 1", dense["computed_in_part"], neurons,

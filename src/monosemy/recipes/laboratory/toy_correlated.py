@@ -21,7 +21,7 @@ from monosemy.tensors.axes import Bool, Float, Tensor
 from monosemy.tensors.compute import Compute
 
 TITLE = "Features that fire together lie at right angles, those that exclude each other opposite"
-# Fixed before anything was measured: cosines counted as right angles, opposite, and collapsed, and the
+# Cosines counted as right angles, opposite, and collapsed, and the
 # share of pairs that must be so.
 RIGHT, OPPOSITE, COLLAPSED, AT_LEAST = 0.1, -0.9, 0.95, 0.9
 
@@ -73,11 +73,12 @@ def run(
     findings = [*_findings(settings, kinds), *_collapse_findings(settings, collapse)]
     picture = Picture("superposition-correlated", CAPTION, companies(kinds, collapse), data)
     words = (
-        "Two features that fire together avoid the opposite directions, which would cost most when "
-        "both fire; two that exclude each other prefer them, since there the interference is free. "
-        "Independent features do neither. Pairs that always come together lie side by side while they "
-        "are sparse; where they are dense, the model keeps their sums (a + b)/√2 only, as principal "
-        "components would."
+        f"Of two features that fire together, {_percent(kinds[TOGETHER]['right_angles'])} lie at right "
+        "angles: opposite directions would cost most when both fire. Of two that exclude each other, "
+        f"{_percent(kinds[ONE_OF]['opposite'])} lie opposite, where the interference is free. Pairs "
+        f"that always come together lie side by side in {_percent(collapse[0]['side_by_side'])} where "
+        f"they are sparsest; where they are densest, {_percent(collapse[-1]['collapsed'])} are "
+        "collapsed into their sum (a + b)/√2, as principal components would have it."
     )
     return Found("correlated", TITLE, data, findings, [picture], words, asdict(settings))
 
@@ -109,6 +110,10 @@ def _kind(
         "opposite_of_every_fit": _share(every < OPPOSITE),
         "best": toy.weights.detach()[int(loss.argmin())].tolist(),
     }  # fmt: skip
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def _share(which: Bool[Tensor, "..."]) -> float:

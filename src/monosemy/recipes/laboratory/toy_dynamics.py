@@ -23,7 +23,7 @@ from monosemy.tensors.compute import Compute
 from monosemy.training.toys import LearnToys
 
 TITLE = "Learning goes by jumps"
-# Fixed before anything was measured: windows of time that count as jumps, and the chance below which
+# Windows of time that count as jumps, and the chance below which
 # a coincidence is believed.
 JUMPS, CHANCE = 0.1, 0.05
 # Overlaps below this are not counted as one block: after finite training they are not quite zero.

@@ -21,7 +21,7 @@ from monosemy.tensors.axes import Float, Tensor
 from monosemy.tensors.compute import Compute
 
 TITLE = "Superposition begins with sparsity"
-# Fixed before anything was measured: a feature is kept from this squared length on, in superposition
+# A feature is kept from this squared length on, in superposition
 # from this interference on, and the ReLU model at density 1 may differ from the linear one by so much.
 KEPT, SWAMPED, SAME = 0.25, 0.25, 0.05
 
@@ -131,7 +131,8 @@ def _findings(
     if settings.density[0] == 1:
         found.insert(1, Finding(
             "density 1: largest difference of WᵀW between the ReLU and the linear model", far,
-            f"{settings.features}² products", f"at most {SAME} (TMS)", holds=far <= SAME))  # fmt: skip
+            f"{settings.features**2} products", f"at most {SAME} (TMS)",
+            holds=far <= SAME))  # fmt: skip
     first = next((row for row in rows["relu"] if row["in_superposition"]), None)
     if first is None:
         return [*found, Finding("density at which superposition begins", "none", n,

@@ -66,7 +66,9 @@ def run(
         findings += _findings(features, found, chance, settings.fits)
     findings += _planted()
     picture = Picture("phases-diagram", CAPTION, phase_diagrams(diagrams), diagrams)
-    numbers = {"cells": settings.cells**2, "band": BAND, "diagrams": diagrams}
+    shares = {f"{one['features']} in {one['hidden']}": {"share": one["agreement"], "n": one["n_cells"]}
+              for one in diagrams}  # fmt: skip
+    numbers = {"agreement": shares, "band": BAND, "diagrams": diagrams}
     return Found("phases", TITLE, numbers, findings, [picture], _words(diagrams), asdict(settings))
 
 

@@ -19,6 +19,7 @@ from monosemy.reports.toys import plateaus
 from monosemy.superposition.claims import NULL, PLANTED, Finding
 from monosemy.superposition.geometry import (
     HALF_WIDTH,
+    PLATEAUS,
     REPRESENTED,
     blocks,
     dimensionality,
@@ -30,7 +31,7 @@ from monosemy.tensors.axes import Float, Tensor
 from monosemy.tensors.compute import Compute
 
 TITLE = "Features share dimensions by regular figures"
-# Fixed before anything was measured: at how many densities of those in STICKY so large a share of the
+# Fixed in advance: at how many densities of those in STICKY so large a share of the
 # represented features lies on the plateau at 1/2, and how far the sum of dimensionalities may be off.
 STICKY, AT_LEAST, DENSITIES = (2.5, 4.0), 0.9, 3
 SUM_WITHIN = 0.02
@@ -86,7 +87,12 @@ def run(
     null = torch.randn(weights.shape, generator=compute.generator("random columns"))
     null = null / norms(null)[:, None]
     findings = [*_findings(settings, rows, null), *_planted()]
-    data = {"densities": rows, "half_width": HALF_WIDTH, "represented_above": REPRESENTED}
+    data = {
+        "densities": rows,
+        "half_width": HALF_WIDTH,
+        "represented_above": REPRESENTED,
+        "plateaus": PLATEAUS,
+    }
     picture = Picture("superposition-plateaus", CAPTION, plateaus(rows), data)
     numbers = {"n_densities": len(rows), "features": settings.features, "hidden": settings.hidden,
                **data}  # fmt: skip

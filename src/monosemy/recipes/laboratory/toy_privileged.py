@@ -22,7 +22,7 @@ from monosemy.tensors.axes import Float, Tensor
 from monosemy.tensors.compute import Compute
 
 TITLE = "Neurons go from one meaning to many"
-# Fixed before anything was measured: shares of monosemantic neurons, features dense and sparse.
+# Shares of monosemantic neurons, features dense and sparse.
 DENSE, SPARSE = 0.9, 0.1
 
 
