@@ -56,6 +56,9 @@ def command() -> None:
     \b
     Examples:
       monosemy lab pages --out docs/laboratory
+      monosemy lab freedom --width 64 --json
+      monosemy lab norms --toy
+      monosemy lab capacity --calculate
       monosemy lab toy plateaus --out runs/toy-figures
       monosemy lab codes --cube --json
       monosemy lab analogy --vectors PATH/glove.txt --ask 'wife - husband + king'

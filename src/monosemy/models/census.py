@@ -56,7 +56,7 @@ class Census:
     heads, head_width : of attention.
     norm : ``layernorm``, ``rmsnorm``, or empty where unknown.
     parameters : by the family's formula; `None` for a family without one.
-    published : parameters as the makers count them, in millions; `None` where nothing was published.
+    published : parameters as the paper says or the release has them, in millions; `None` for folders.
     """
 
     name: str

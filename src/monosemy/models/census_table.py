@@ -79,7 +79,7 @@ class Known:
         gated one, of each factor).
     vocabulary, positions : rows of the embedding; learned positions, 0 where there are none.
     tied : against its family's habit, where not `None`.
-    published : parameters as its makers count them, in millions.
+    published : parameters as the paper says or the release has them, in millions.
     source : of the shape.
     """
 
@@ -98,7 +98,7 @@ class Known:
     tied: bool | None = None
 
 
-_RADFORD = "Radford et al. 2019, Language Models are Unsupervised Multitask Learners"
+_RADFORD = "Radford et al. 2019, table 2; parameters as corrected in the release"
 _BROWN = "Brown et al. 2020, arXiv 2005.14165, table 2.1"
 _BIDERMAN = "Biderman et al. 2023, arXiv 2304.01373, table 1"
 _ZHANG = "Zhang et al. 2022, arXiv 2205.01068, table 1"

@@ -44,7 +44,7 @@ def jacobian_values(
     function: Callable[[Tensor], Tensor], point: Float[Tensor, "width"]
 ) -> Float[Tensor, "width"]:
     """Singular values of the Jacobian of `function` at `point`, largest first, in double precision."""
-    jacobian = torch.autograd.functional.jacobian(function, point.double())
+    jacobian = torch.autograd.functional.jacobian(function, point.double(), vectorize=True)
     return torch.linalg.svdvals(jacobian)
 
 

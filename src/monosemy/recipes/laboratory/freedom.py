@@ -7,27 +7,21 @@ from typing import Any
 
 import torch
 
-from monosemy.data.capture import Reader
-from monosemy.data.text import open_corpus
-from monosemy.data.tokens import Packing, pack
-from monosemy.foundation.errors import UserError, nearest, refuse
+from monosemy.foundation.errors import refuse
 from monosemy.foundation.progress import SILENT, Progress
-from monosemy.models.loading import SPECIMEN, load
-from monosemy.models.norms import LayerNorm, Norm, RMSNorm, is_norm, like, make
-from monosemy.models.sites import resolve
-from monosemy.models.tap import Site
+from monosemy.models.loading import SPECIMEN
+from monosemy.models.norms import LayerNorm, make
+from monosemy.recipes.laboratory.model_freedom import POINTS, measure_model
 from monosemy.reports import freedom as reports
 from monosemy.reports.laboratory import Picture
 from monosemy.superposition.claims import MEASURED, NULL, PLANTED, Claim, Finding
 from monosemy.superposition.freedom import (
     jacobian_rank,
     jacobian_values,
-    participation_ratio,
     span,
     two_nn,
     unselectable,
 )
-from monosemy.tensors.axes import Activations
 from monosemy.tensors.compute import Compute
 
 KINDS = ("none", "layernorm", "rmsnorm", "divisive", "learned pools")
@@ -37,7 +31,6 @@ EPS = 1e-5
 HULL, HULL_SHARES = 0.05, {4: 0.48, 8: 0.017}
 """Shares of 60 random keys inside the hull of the others, by dimensions, and how near is near."""
 TWO_NN = 0.1
-_POINTS = 3  # where Jacobians are asked
 KEYS = 60
 """In a set; the reference shares are about so many."""
 
@@ -98,6 +91,7 @@ class Freedom:
     sphere : TwoNN's estimate of a planted sphere of five dimensions.
     leak : ``(measured, formula)`` of the radial singular value of LayerNorm with `EPS`.
     norms : of the model, each with its numbers.
+    head_keys : of the model, a layer each.
     """
 
     config: FreedomConfig
@@ -107,6 +101,7 @@ class Freedom:
     sphere: float
     leak: tuple[float, float]
     norms: list[dict[str, Any]] = field(default_factory=list)
+    head_keys: list[dict[str, Any]] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         """Norms by name, and beside them ``width``, ``unselectable_keys``, ``model``, ..."""
@@ -120,7 +115,8 @@ class Freedom:
             },
             "epsilon": {"eps": EPS, "radial_value": self.leak[0], "formula": self.leak[1]},
             "planted_sphere": {"dimensions": 5, "two_nn": self.sphere},
-            "model": {"name": self.config.model, "norms": self.norms} if self.norms else None,
+            "model": {"name": self.config.model, "norms": self.norms,
+                      "head_keys": self.head_keys} if self.norms else None,
         }  # fmt: skip
 
 
@@ -133,10 +129,16 @@ def measure_freedom(
     ------
     `UserError` for settings that cannot be, an unknown model or site, and too few tokens.
     """
-    norms = _of_model(config, compute, progress) if config.model else []
+    norms, head_keys = list[dict[str, Any]](), list[dict[str, Any]]()
+    if config.model:
+        norms, head_keys = measure_model(
+            config.model, config.site, config.text, config.tokens, compute, progress
+        )
     toys, values = _toys(config, compute)
     keys = _keys(config, compute, progress)
-    return Freedom(config, toys, values, keys, _sphere(compute), _leak(config, compute), norms)
+    return Freedom(
+        config, toys, values, keys, _sphere(compute), _leak(config, compute), norms, head_keys
+    )
 
 
 # --- toys ----------------------------------------------------------------------------------------
@@ -154,7 +156,7 @@ def _toys(
         normalise = made.normalised
         with torch.no_grad():
             width = span(normalise(points))
-        ranks = {jacobian_rank(normalise, point) for point in points[:_POINTS]}
+        ranks = {jacobian_rank(normalise, point) for point in points[:POINTS]}
         # Where points disagree, the surface's dimension is the largest.
         toys[kind] = {"span": width, "intrinsic": max(ranks), "n": len(points)}
         found = jacobian_values(normalise, points[0])
@@ -198,87 +200,6 @@ def _leak(config: FreedomConfig, compute: Compute) -> tuple[float, float]:
     return float(values[config.width - 2] / values[0]), EPS / (var + EPS)
 
 
-# --- models --------------------------------------------------------------------------------------
-
-
-def _of_model(config: FreedomConfig, compute: Compute, progress: Progress) -> list[dict[str, Any]]:
-    loaded = load(config.model, compute, progress)
-    places = _places(loaded.model, config.site)
-    width = max(site.width for _, site, _ in places)
-    if config.tokens < 2 * width:
-        raise UserError(
-            f"{config.tokens:,} tokens for a stream of {width:,} axes; wanted at least {2 * width:,}: "
-            "--tokens"
-        )
-    packing = Packing(min(128, loaded.context), config.tokens)
-    contexts = pack(open_corpus(config.text, "all"), loaded.tokenizer, packing, compute, progress)
-    if contexts.tokens < 2 * width:
-        raise UserError(
-            f"the text {config.text!r} gives {contexts.tokens:,} tokens for a stream of {width:,} "
-            f"axes; wanted at least {2 * width:,}: give more text"
-        )
-    sites = list(dict.fromkeys(site for _, site, _ in places))
-    rows = Reader(loaded, sites, contexts).rows(0, contexts.tokens)
-    found = []
-    with progress.task("norms", len(places), "norms") as task:
-        for name, site, norm in places:
-            found.append({"norm": name, **numbers_of(norm, rows[site.name])})
-            task.advance()
-    return found
-
-
-def _places(model: Any, site: str) -> list[tuple[str, Site, Norm]]:
-    """What is read, and the norm that it goes through."""
-    paths = [path for path, module in model.named_modules() if is_norm(module)]
-    if not paths:
-        raise UserError(f"{type(model).__name__} has no LayerNorm or RMSNorm to measure")
-    if not site or site in paths:
-        chosen = [site] if site else paths
-        norms = [(path, like(model.get_submodule(path))) for path in chosen]
-        width = model.config.hidden_size
-        # Norms of queries and keys are as wide as a head; they are not the stream's.
-        return [(path, resolve(model, f"{path}:input"), norm) for path, norm in norms
-                if norm.width == width]  # fmt: skip
-    try:
-        place = resolve(model, site)
-    except UserError as error:
-        raise UserError(f"{error}; norms are sites too{nearest(site, paths)}") from None
-    kind = like(model.get_submodule(paths[0]))
-    bare = make("layernorm" if isinstance(kind, LayerNorm) else "rmsnorm", place.width)
-    return [(site, place, bare)]
-
-
-def numbers_of(norm: Norm, rows: Activations) -> dict[str, Any]:
-    """What goes through a model's norm, before and after.
-
-    ``span`` and ``intrinsic`` are those of the norm without its gain, and without its eps;
-    ``radial_value`` is what eps gives back, as a share of the largest singular value.
-    ``along_ones`` is the share of energy along the vector of ones, which centring takes out; a random
-    direction has ``1 / width``.
-    """
-    z = rows.double()
-    norm = norm.double()
-    pure = (LayerNorm if isinstance(norm, LayerNorm) else RMSNorm)(norm.width, 0.0).double()
-    with torch.no_grad():
-        bare, gained = pure.normalised(z), norm(z)
-    points = z[torch.linspace(0, len(z) - 1, _POINTS).long()]
-    dimension = max(jacobian_rank(pure.normalised, point) for point in points)
-    values = torch.stack([jacobian_values(norm.normalised, point) for point in points])
-    radial = (
-        (values[:, dimension] / values[:, 0]).max() if dimension < norm.width else torch.zeros(())
-    )
-    energy = z.square().sum()
-    return {
-        "kind": type(norm).__name__, "width": norm.width, "n": len(z),
-        "raw": {"span": span(z), "participation": participation_ratio(z, centred=True)},
-        "span": span(bare), "intrinsic": dimension, "radial_value": float(radial),
-        "participation": participation_ratio(bare, centred=True),
-        "participation_with_gain": participation_ratio(gained, centred=True),
-        "two_nn": two_nn(bare), "two_nn_raw": two_nn(z),
-        "along_ones": float(z.mean(1).square().sum() * norm.width / energy),
-    }  # fmt: skip
-
-
 # --- the page ------------------------------------------------------------------------------------
 
 
@@ -315,7 +236,7 @@ def claim_of(
         "Brody, Alon and Yahav 2023 (arXiv 2305.02582); Gupta et al. 2024 (arXiv 2409.12951); Facco et "
         "al. 2017 (Scientific Reports 7, 12140); Carandini and Heeger 2012.",
         "*Span*: rank of the outputs of random streams. *Intrinsic dimension*: rank of the norm's "
-        f"Jacobian at {_POINTS} points, in double precision, singular values above 1e-9 of the "
+        f"Jacobian at {POINTS} points, in double precision, singular values above 1e-9 of the "
         "largest; eps and sigma are 0, because any eps opens the radius again, a little. *Keys*: a "
         "linear program for each random key asks whether it is a convex combination of the others; "
         f"then no query prefers it. The reference shares are met within {HULL:.0%} of all keys. "
@@ -343,7 +264,7 @@ def _of_toys(
         name = f"{kind}, {pools} pools" if kind in ("divisive", "learned pools") else kind
         findings += [
             Finding(f"span of {width} axes: {name}", one["span"], n, wide, sort, one["span"] == wide),
-            Finding(f"intrinsic dimension: {name}", one["intrinsic"], f"{_POINTS} points", deep, sort,
+            Finding(f"intrinsic dimension: {name}", one["intrinsic"], f"{POINTS} points", deep, sort,
                     one["intrinsic"] == deep),
         ]  # fmt: skip
     return findings
@@ -383,7 +304,7 @@ def _of_norms(found: Freedom) -> list[Finding]:
         name = f"{found.config.model}, {one['norm']}"
         findings += [
             Finding(f"{name}: span of outputs", one["span"], n, wide, holds=one["span"] == wide),
-            Finding("its intrinsic dimension", one["intrinsic"], f"{_POINTS} tokens", deep,
+            Finding("its intrinsic dimension", one["intrinsic"], f"{POINTS} tokens", deep,
                     holds=one["intrinsic"] == deep),
             Finding("its participation ratio, of the axes", one["participation"] / one["width"], n,
                     kind=MEASURED),
@@ -391,6 +312,12 @@ def _of_norms(found: Freedom) -> list[Finding]:
             Finding("energy along the vector of ones before it", one["along_ones"], n,
                     f"{1 / one['width']:.4f} at random", MEASURED),
         ]  # fmt: skip
+    for one in found.head_keys:
+        n = f"{one['keys']} keys in {one['heads']} heads of {one['head_width']} axes"
+        findings.append(Finding(
+            f"{found.config.model}, {one['projection']}: keys that no query of their head prefers",
+            one["unselectable"], n, kind=MEASURED,
+        ))  # fmt: skip
     return findings
 
 
