@@ -39,7 +39,7 @@ def test_the_loss_is_the_weighted_error_summed_over_instances():
         for answer, sample in zip(got, given, strict=True)
         for y, wanted, weight in zip(answer, sample, IMPORTANCE[0], strict=True)
     )
-    assert float(program.loss(x)[0]) == pytest.approx(plain / 5, rel=1e-5)
+    assert program.loss(x)[0].item() == pytest.approx(plain / 5, rel=1e-5)
     assert float(held_out(program, [x, x]).sum()) == pytest.approx(plain / 5, rel=1e-5)
 
 

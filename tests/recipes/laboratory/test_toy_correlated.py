@@ -12,7 +12,7 @@ from monosemy.recipes.laboratory.toys import ToySettings
 
 def test_company_decides_the_geometry(tmp_path):
     settings = CompanySettings(models=4, fits=3, collapse=(0.02, 0.7), collapse_fits=3,
-                               training=ToySettings(400, 64, 3e-2))  # fmt: skip
+                               training=ToySettings(250, 64, 3e-2))  # fmt: skip
     found = run(settings, runs=tmp_path)
     kinds, (sparse, dense) = found.numbers["kinds"], found.numbers["collapse"]
     assert kinds["together"]["opposite"] == 0

@@ -63,19 +63,24 @@ def run(
     data = {"small": small, "features": settings.features, "hidden": settings.hidden, "large": rows}
     picture = Picture("superposition-computation", CAPTION, computation(small, rows), data)
     most = max(rows, key=lambda row: row["computed_in_part"])
-    beyond = all(row["asymmetric"] > row["asymmetric_shuffled"] for row in rows[-3:])
-    motif = (
-        "The asymmetric motif is more common than chance." if beyond else
+    motif = max(rows, key=lambda row: row["asymmetric"])
+    rule = (
+        "more often than with what neurons write shuffled among them"
+        if motif["asymmetric"] > motif["asymmetric_shuffled"]
+        else "but no more often than with what neurons write shuffled among them, so its count alone "
+        "proves nothing"
+    )
+    seen = (
         "The asymmetric motif of the paper (one feature read strongly and written weakly, another the "
-        "other way round) is not more common here than with what neurons write shuffled among them, so "
-        "these models do not show it."
-    )  # fmt: skip
+        f"other way round) is there in {motif['asymmetric']} of {settings.hidden} neurons at density "
+        f"{motif['density']:g} and in {rows[0]['asymmetric']} at density {rows[0]['density']:g}, {rule}."
+    )
     words = (
         "With neurons enough, each feature takes two: ReLU(x) and ReLU(-x). With too few and sparse "
         f"features, neurons serve several at once: at density {most['density']:g}, "
         f"{most['computed_in_part']} features are computed at least in part by {settings.hidden} "
         f"neurons, which by twos would be enough for {settings.hidden // 2}. Many of these are "
-        f"computed on one side only, so the gain is smaller than the count. {motif}"
+        f"computed on one side only, so the gain is smaller than the count. {seen}"
     )
     return Found("computation", TITLE, data, _findings(settings, small, rows), [picture], words,
                  asdict(settings))  # fmt: skip
