@@ -35,6 +35,15 @@ KEYS = 60
 """In a set; the reference shares are about so many."""
 
 
+def even_pools(width: int, most: int = 8) -> int:
+    """The most pools of equal size and two axes or more, up to `most`.
+
+    >>> even_pools(64), even_pools(12), even_pools(7)
+    (8, 6, 1)
+    """
+    return max((p for p in range(1, min(most, width // 2) + 1) if width % p == 0), default=1)
+
+
 @dataclass(frozen=True)
 class FreedomConfig:
     """What is measured."""
@@ -60,9 +69,9 @@ class FreedomConfig:
 
     def __post_init__(self) -> None:
         reasons = []
-        if self.width < 4:
-            reasons.append(f"width = {self.width}; wanted at least 4")
-        if self.pools < 1 or self.width % self.pools:
+        if self.width < 3:
+            reasons.append(f"width = {self.width}; wanted at least 3")
+        elif self.pools < 1 or self.width % self.pools:
             reasons.append(f"pools = {self.pools} do not divide width = {self.width}")
         elif self.width // self.pools < 2:
             reasons.append(
