@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 
 def test_json_names_the_norms(monosemy):
     said = monosemy(
@@ -12,6 +14,14 @@ def test_json_names_the_norms(monosemy):
     assert found["layernorm"]["span"] == 11
     assert found["layernorm"]["intrinsic"] == 10
     assert (found["rmsnorm"]["span"], found["rmsnorm"]["intrinsic"]) == (12, 11)
+
+
+@pytest.mark.parametrize("width", [3, 7, 10])
+def test_any_width_has_pools_that_fit(monosemy, width):
+    said = monosemy("lab", "freedom", "--width", width, "--draws", 1, "--keys", 6, "--json")
+    found = json.loads(said.out)
+    assert (found["layernorm"]["span"], found["layernorm"]["intrinsic"]) == (width - 1, width - 2)
+    assert found["divisive"]["intrinsic"] == width - found["pools"]
 
 
 def test_the_figure_and_its_numbers(monosemy, tmp_path):

@@ -47,7 +47,7 @@ def test_refusals():
     with pytest.raises(UserError) as told:
         FreedomConfig(width=2, sigma=-1, draws=0, keys=1, site="x")
     for reason in (
-        "width = 2; wanted at least 4",
+        "width = 2; wanted at least 3",
         "sigma = -1",
         "draws = 0",
         "keys = 1",
@@ -56,3 +56,5 @@ def test_refusals():
         assert reason in str(told.value)
     with pytest.raises(UserError, match="pools = 12 of one axis each"):
         FreedomConfig(width=12, pools=12)
+    with pytest.raises(UserError, match="width = 12,288; wanted at most 4,096"):
+        FreedomConfig(width=12288)

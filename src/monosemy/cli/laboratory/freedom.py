@@ -17,9 +17,7 @@ from monosemy.cli.options import (
 
 @click.command("freedom", context_settings=CONTEXT_SETTINGS)
 @click.option("--width", type=int, default=64, show_default=True, help="Axes of the toy's stream.")
-@click.option(
-    "--pools", type=int, default=8, show_default=True, help="Pools of the divisive norms."
-)
+@click.option("--pools", type=int, help="Pools of the divisive norms [as fit the width, up to 8].")
 @click.option("--sigma", type=float, default=0.0, show_default=True,
               help="Of the divisive norms; above 0 their radii are free.")  # fmt: skip
 @click.option("--draws", type=int, default=5, show_default=True, help="Sets of random keys.")
@@ -35,8 +33,8 @@ from monosemy.cli.options import (
 @json_option
 @quiet_option
 def command(
-    width: int, pools: int, sigma: float, draws: int, keys: int, model: str, site: str, text: str,
-    tokens: int, seed: int, out: Path | None, as_json: bool, quiet: bool,
+    width: int, pools: int | None, sigma: float, draws: int, keys: int, model: str, site: str,
+    text: str, tokens: int, seed: int, out: Path | None, as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Measure how many directions norms leave a stream.
 
@@ -57,12 +55,14 @@ def command(
     from monosemy.recipes.laboratory.freedom import (
         FreedomConfig,
         claim_of,
+        even_pools,
         measure_freedom,
         picture,
     )
     from monosemy.reports.laboratory import claim_report
     from monosemy.tensors.compute import Compute
 
+    pools = even_pools(width) if pools is None else pools
     config = FreedomConfig(width, pools, sigma, draws, keys, model, site, text, tokens)
     compute = Compute(seed=seed)
     found = measure_freedom(config, compute, choose(quiet or as_json))

@@ -31,6 +31,7 @@ EPS = 1e-5
 HULL, HULL_SHARES = 0.05, {4: 0.48, 8: 0.017}
 """Shares of 60 random keys inside the hull of the others, by dimensions, and how near is near."""
 TWO_NN = 0.1
+_WIDEST = 4096
 KEYS = 60
 """In a set; the reference shares are about so many."""
 
@@ -71,6 +72,10 @@ class FreedomConfig:
         reasons = []
         if self.width < 3:
             reasons.append(f"width = {self.width}; wanted at least 3")
+        elif self.width > _WIDEST:
+            reasons.append(
+                f"width = {self.width:,}; wanted at most {_WIDEST:,}: a Jacobian is its square"
+            )
         elif self.pools < 1 or self.width % self.pools:
             reasons.append(f"pools = {self.pools} do not divide width = {self.width}")
         elif self.width // self.pools < 2:
