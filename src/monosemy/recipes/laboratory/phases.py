@@ -37,4 +37,5 @@ share for r between `2s / (4 − 5s)` and its inverse, up to s = 4/7. Every cell
 ten times, all cells at once; the fit of lowest expected loss (an integral over every case of who fires,
 no samples) stands for the cell. The extra feature counts as ignored where its column is shorter than
 0.5, as in superposition where its interference is above 0.25. Cells from which a change of a tenth in
-density or importance leads to another phase are left out."""
+density or importance leads to another phase are left out. Seeds 1 and 2, run once after everything was
+settled, agree in 242 of 242 cells each (2 in 1), and in 243 and 247 of 249 (3 in 2)."""

@@ -73,7 +73,8 @@ def run(
     seen = (
         "The asymmetric motif of the paper (one feature read strongly and written weakly, another the "
         f"other way round) is there in {motif['asymmetric']} of {settings.hidden} neurons at density "
-        f"{motif['density']:g} and in {rows[0]['asymmetric']} at density {rows[0]['density']:g}, {rule}."
+        f"{motif['density']:g} and in {rows[0]['asymmetric']} at density {rows[0]['density']:g}, "
+        f"{rule}."
     )
     words = (
         "With neurons enough, each feature takes two: ReLU(x) and ReLU(-x). With too few and sparse "

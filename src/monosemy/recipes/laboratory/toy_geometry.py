@@ -78,8 +78,8 @@ def run(
     off = next(finding.ours for finding in findings if "1 - b" in finding.what)
     words = (
         f"Best fits, by the density of one feature over that of the others: {names}. Squared lengths "
-        f"of five alike differ from 1 - b by up to {off:.3g}: about the lengths at which a feature that "
-        "fires alone is given back in full, and not quite, since longer columns interfere more."
+        f"of five alike differ from 1 - b by up to {off:.3g}: about the lengths at which a feature "
+        "that fires alone is given back in full, and not quite, since longer columns interfere more."
     )
     return Found("geometry", TITLE, data, findings, [picture], words,
                  asdict(settings))  # fmt: skip
