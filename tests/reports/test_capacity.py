@@ -5,7 +5,12 @@ import xml.etree.ElementTree as ET
 
 from rich.console import Console
 
-from monosemy.reports.capacity import calculator_report, fits_svg, recovery_svg
+from monosemy.reports.capacity import (
+    calculator_report,
+    fits_svg,
+    matrices_report,
+    recovery_svg,
+)
 
 
 def test_the_curves_of_recovery():
@@ -28,3 +33,11 @@ def test_the_table_fits_eighty_columns():
     file = io.StringIO()
     Console(width=80, file=file).print(calculator_report([("told apart", "10^11.5", "8 active")]))
     assert "10^11.5" in file.getvalue()
+
+
+def test_matrices_are_a_row_each():
+    one = {"matrix": "embeddings", "rows": 4096, "width": 128, "sum": 63.0, "share": 0.49,
+           "random_share": 0.97, "overlap": 2.08}  # fmt: skip
+    file = io.StringIO()
+    Console(width=80, file=file).print(matrices_report([one]))
+    assert all(said in file.getvalue() for said in ("4,096", "63.0", "49%", "97%", "2.08"))

@@ -27,6 +27,20 @@ def calculator_report(rows: Sequence[tuple[str, str, str]]) -> Table:
     return table
 
 
+def matrices_report(matrices: Sequence[Mapping[str, Any]]) -> Table:
+    """Capacities of a model's matrices, a row each."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("matrix", overflow="fold")
+    for name in ("rows", "axes", "capacity", "share", "at random", "overlap"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for one in matrices:
+        table.add_row(
+            one["matrix"], f"{one['rows']:,}", f"{one['width']:,}", f"{one['sum']:.1f}",
+            f"{one['share']:.0%}", f"{one['random_share']:.0%}", f"{one['overlap']:.2f}",
+        )  # fmt: skip
+    return table
+
+
 def recovery_svg(data: Mapping[str, Any]) -> str:
     """Share of supports found against how many features are active."""
     return drawn(lambda figure: _recovery(figure.subplots(), data), (7.6, 3.6))

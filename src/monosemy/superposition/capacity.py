@@ -28,8 +28,9 @@ def capacities(directions: Float[Tensor, "feature width"]) -> Float[Tensor, "fea
     Their sum is at most the width, and exactly that for a tight frame. 0 for a row of zeros (Scherlis
     et al. 2022, arXiv:2210.01892; the same number as the feature dimensionality of Elhage et al.).
     """
-    gram = directions @ directions.T
-    return gram.diagonal().square() / gram.square().sum(1).clamp_min(1e-30)
+    # sum_j (w_i . w_j)^2 is w_i F w_i of the frame operator: no matrix of all pairs.
+    shared = ((directions @ (directions.T @ directions)) * directions).sum(1)
+    return directions.square().sum(1).square() / shared.clamp_min(1e-30)
 
 
 def mean_squared_overlap(directions: Float[Tensor, "feature width"]) -> float:

@@ -25,3 +25,11 @@ def test_what_cannot_be_is_refused_at_once(monosemy):
     assert (said.code, said.out) == (2, "")
     assert "k = 600 active in 512 axes; wanted at most so many" in said.err
     assert "tolerance = 0.0; wanted between 0 and 1" in said.err
+
+
+def test_the_matrices_of_a_model(monosemy):
+    said = monosemy("lab", "capacity", "--calculate", "--model", "specimen", "--json")
+    names = [one["matrix"] for one in json.loads(said.out)["matrices"]]
+    assert names == ["embeddings", "blocks.0, neurons' outputs", "unembeddings"]
+    said = monosemy("lab", "capacity", "--calculate", "--model", "specimen", "-q")
+    assert "unembeddings" in said.out

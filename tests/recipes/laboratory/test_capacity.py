@@ -54,6 +54,14 @@ def test_a_wrong_formula_and_a_wrong_order_are_found(found):
     assert any("by formula" in what for what in unmet(claim_of(SMALL, wrong, Compute())))
 
 
+def test_a_sum_of_capacities_beyond_the_width_is_found(found):
+    one = {"matrix": "m", "rows": 9, "width": 4, "sum": 4.5, "share": 1.1, "random_share": 0.7,
+           "overlap": 1.0}  # fmt: skip
+    assert "specimen, m: sum of capacities" in unmet(claim_of(SMALL, found, Compute(), [one]))
+    fine = claim_of(SMALL, found, Compute(), [one | {"sum": 3.0}])
+    assert "specimen, m: sum of capacities" not in unmet(fine)
+
+
 def test_the_sums_are_json_and_say_what_fits():
     sums = calculate(CapacityConfig(width=64, features=512, k=4, tolerance=0.3))
     assert json.loads(json.dumps(sums, allow_nan=False)) == sums

@@ -28,6 +28,7 @@ from monosemy.cli.options import (
 @click.option("--calculate", is_flag=True, help="Only the sums: at once, without the experiment.")
 @click.option("--samples", type=int, default=100, show_default=True,
               help="Mixtures of each of three dictionaries, at each k.")  # fmt: skip
+@click.option("--model", default="", help="Measure the capacities of this model's matrices too.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Root of every random draw.")
 @click.option("--out", type=click.Path(path_type=Path),
               help="Folder for capacity.json and the figures.")  # fmt: skip
@@ -35,7 +36,7 @@ from monosemy.cli.options import (
 @quiet_option
 def command(
     width: int, features: int, k: int, tolerance: float, failure: float, success: float,
-    calculate: bool, samples: int, seed: int, out: Path | None, as_json: bool, quiet: bool,
+    calculate: bool, samples: int, model: str, seed: int, out: Path | None, as_json: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Work out how many features fit, and draw dictionaries to see whether it is so.
 
@@ -47,13 +48,14 @@ def command(
     Examples:
       monosemy lab capacity --calculate
       monosemy lab capacity --width 768 --features 24576 --k 32 --calculate --json
-      monosemy lab capacity --out runs/capacity
+      monosemy lab capacity --model specimen --out runs/capacity
     """
     quiet_libraries()
     from monosemy.cli.progress import choose
     from monosemy.foundation import storage
     from monosemy.recipes.laboratory import capacity as recipe
-    from monosemy.reports.capacity import calculator_report
+    from monosemy.recipes.laboratory.model_capacity import measure_model
+    from monosemy.reports.capacity import calculator_report, matrices_report
     from monosemy.reports.laboratory import claim_report
     from monosemy.superposition.recovery import RecoveryConfig
     from monosemy.tensors.compute import Compute
@@ -61,11 +63,13 @@ def command(
     asked = recipe.CapacityConfig(
         width, features, k, tolerance, failure, success, RecoveryConfig(samples=samples)
     )
-    compute, sums = Compute(seed=seed), recipe.calculate(asked)
-    found = None if calculate else recipe.experiment(asked, compute, choose(quiet or as_json))
-    claim = recipe.claim_of(asked, found, compute) if found else None
+    compute, sums, progress = Compute(seed=seed), recipe.calculate(asked), choose(quiet or as_json)
+    matrices = measure_model(model, compute, progress) if model else []
+    found = None if calculate else recipe.experiment(asked, compute, progress)
+    claim = recipe.claim_of(asked, found, compute, matrices, model) if found else None
     value = {
         "calculator": sums,
+        "matrices": matrices,
         "experiment": found.to_json() if found else None,
         "claim": claim.to_json() if claim else None,
     }
@@ -80,6 +84,8 @@ def command(
 
     console = Console()
     console.print(calculator_report(recipe.rows_of(sums)))
+    if matrices and not claim:
+        console.print("", matrices_report(matrices))
     if claim:
         console.print("", claim_report(claim))
     if out:

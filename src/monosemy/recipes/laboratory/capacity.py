@@ -12,10 +12,12 @@ import torch
 
 from monosemy.foundation.errors import refuse
 from monosemy.foundation.progress import SILENT, Progress
+from monosemy.models.loading import SPECIMEN
+from monosemy.recipes.laboratory.model_capacity import measure_model
 from monosemy.reports import capacity as reports
 from monosemy.reports.laboratory import Picture
 from monosemy.superposition import capacity
-from monosemy.superposition.claims import NULL, PLANTED, Claim, Finding
+from monosemy.superposition.claims import MEASURED, NULL, PLANTED, Claim, Finding
 from monosemy.superposition.recovery import (
     DECODERS,
     RecoveryConfig,
@@ -166,11 +168,15 @@ def examine(compute: Compute, progress: Progress = SILENT) -> tuple[Claim, list[
     """At the settings of the page."""
     config = CapacityConfig()
     found = experiment(config, compute, progress)
-    return claim_of(config, found, compute), pictures(config, found)
+    matrices = measure_model(SPECIMEN, compute, progress)
+    return claim_of(config, found, compute, matrices), pictures(config, found)
 
 
-def claim_of(config: CapacityConfig, found: Measured, compute: Compute) -> Claim:
-    """The findings, and what follows."""
+def claim_of(
+    config: CapacityConfig, found: Measured, compute: Compute,
+    matrices: Sequence[dict[str, Any]] = (), model: str = SPECIMEN,
+) -> Claim:  # fmt: skip
+    """The findings, and what follows; `matrices` of `model` as `measure_model` gives them."""
     size = config.recovery
     return Claim(
         "capacity", "Capacity of a stream",
@@ -187,11 +193,13 @@ def claim_of(config: CapacityConfig, found: Measured, compute: Compute) -> Claim
         "orthogonal directions, of which all must be found. *Overlaps*: 2,000 random directions. "
         f"*Random codes*: {_CODES} of as many directions as the calculator allows for {_CODE[0]} axes, "
         f"|cos| to {_CODE[1]} and a chance of failure of {_CODE[2]}; failures may not be more than "
-        "that, by the lower end of their interval.",
-        [*_of_capacity(), *_of_overlaps(found), *_of_codes(found), *_of_recovery(config, found)],
+        "that, by the lower end of their interval. *Capacities*: of a model's matrices, beside as many "
+        "random rows; what is shared by all rows (a mean) leaves the rest less.",
+        [*_of_capacity(), *_of_overlaps(found), *_of_codes(found), *_of_recovery(config, found),
+         *_of_matrices(matrices, model)],
         _words(config, found),
         ["monosemy lab capacity --width 512 --features 4096 --k 15",
-         "monosemy lab capacity --out runs/capacity"],
+         "monosemy lab capacity --model specimen --out runs/capacity"],
         {"seed": compute.seed, "features": size.features, "width": size.width,
          "dictionaries": size.dictionaries, "samples": size.samples},
     )  # fmt: skip
@@ -275,6 +283,21 @@ def _of_recovery(config: CapacityConfig, found: Measured) -> list[Finding]:
         Finding("supports found of orthogonal directions, worst decoder", worst, "100 mixtures", 1.0,
                 PLANTED, worst == 1),
     ]  # fmt: skip
+
+
+def _of_matrices(matrices: Sequence[dict[str, Any]], model: str) -> list[Finding]:
+    findings = []
+    for one in matrices:
+        name, n = f"{model}, {one['matrix']}", f"{one['rows']:,} rows of {one['width']}"
+        findings += [
+            Finding(f"{name}: sum of capacities", one["sum"], n, f"at most {one['width']}",
+                    holds=one["sum"] <= one["width"] * (1 + 1e-9)),
+            Finding("its share of the axes", one["share"], n,
+                    f"{one['random_share']:.3f} for random rows", MEASURED),
+            Finding("its mean squared overlap times axes", one["overlap"], n, "1 for random rows",
+                    MEASURED),
+        ]  # fmt: skip
+    return findings
 
 
 def _against_the_order(found: Measured) -> list[str]:
