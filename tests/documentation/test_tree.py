@@ -34,6 +34,7 @@ EXCEPTIONS = {
     "cli/laboratory/pages.py": "tests/cli/test_lab.py runs every instrument",
     "evaluation/tally.py": "what measure gathers; tests/evaluation/test_measure.py compares it",
     "__main__.py": "one line that calls the command line, which tests/cli runs",
+    "growth/families.py": "a table that tests/growth/test_expand.py tries on every family",
     "models/families.py": "a table that tests/models/test_sites.py compares with real models",
     "tensors/compiled/jit.py": "two lines of options; tests/tensors compares what they compile",
     "tensors/portable.py": "tests/tensors/test_keeping.py and test_summing.py, with every backend",

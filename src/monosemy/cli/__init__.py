@@ -24,6 +24,7 @@ VERBS = {
     "absorption": "Measure what latents hide of labels (keyword, pronoun), and how labels are split.",
     "sharing": "Measure whether latents share local subspaces, beside two nulls.",
     "truth": "Learn worlds whose features are known, and say which features were found.",
+    "grow": "Make a model larger without changing what it computes, and prove it.",
     "census": "Count a model's axes, units and neurons from its configuration, beside brains.",
     "lab": "See superposition and measure it: toys, capacity, norms, codes, analogies.",
     "inspect": "Say what a dictionary is, whoever wrote it: its rules, sizes, hash.",

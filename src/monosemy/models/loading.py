@@ -106,7 +106,7 @@ def load(name: str | Path, compute: Compute = _CPU, progress: Progress = SILENT)
     `UserError` for an unknown name, a hub that cannot be reached, and a folder that is incomplete
     or corrupt, with every reason at once. Pickled weights are never opened.
     """
-    with progress.task(f"load {name}", 2, "steps") as task, without_notices(), _without_bars():
+    with progress.task(f"load {name}", 2, "steps") as task, without_notices(), without_bars():
         folder = _folder_of(name)
         _refuse_incomplete(folder, str(name))
         task.advance(1, "files are whole")
@@ -174,7 +174,8 @@ _SILENCE = _Silence()
 
 
 @contextmanager
-def _without_bars() -> Iterator[None]:
+def without_bars() -> Iterator[None]:
+    """Hides the progress bars of transformers; its own setting comes back afterwards."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()

@@ -1,0 +1,1 @@
+"""Making a model larger without changing what it computes."""
