@@ -35,6 +35,6 @@ def test_mistakes_are_told(monosemy, model, tmp_path):
     assert "nothing to grow" in monosemy("grow", model, "--out", "x").err
     said = monosemy("grow", model, "--residual", 8, "--out", "x", "-q")
     assert said.code == 2
-    assert "ask for --heads +1 with it" in said.err
+    assert "ask for --heads +1 or --key +4 --value +4 with it" in said.err
     assert "unknown model" in monosemy("grow", "spcimen", "--mlp", 1, "--out", "x").err
     assert list(tmp_path.iterdir()) == []

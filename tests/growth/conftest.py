@@ -52,6 +52,9 @@ def _grouped(name: str, **more: Any) -> transformers.PreTrainedModel:
 MAKERS: dict[str, Callable[[], transformers.PreTrainedModel]] = {
     "gpt2": _gpt2,
     "gpt2, untied": lambda: _gpt2(tie_word_embeddings=False, n_inner=20),
+    "gpt2, scores not divided": lambda: _gpt2(
+        scale_attn_weights=False, scale_attn_by_inverse_layer_idx=True
+    ),
     "gpt_neox": _neox,
     "gpt_neox, sequential, tied": lambda: _neox(
         use_parallel_residual=False, tie_word_embeddings=True

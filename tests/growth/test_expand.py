@@ -213,8 +213,8 @@ def test_steps_are_as_small_as_a_family_can_say(tiny):
 @pytest.mark.parametrize(
     ("kind", "growth", "said"),
     [
-        ("gpt2", Growth(residual=12), "ask for --heads +2 with it"),
-        ("gpt2", Growth(residual=10), "ask for --residual +12 --heads +2"),
+        ("gpt2", Growth(residual=12), "ask for --heads +2 or --key +3 --value +3 with it"),
+        ("gpt2", Growth(residual=10), "such as --residual +12 --heads +2"),
         ("opt", Growth(heads=2), "ask for --residual +12 with these heads"),
         ("gpt_neox", Growth(key=2), "ask for the same of both: --key +2 --value +2"),
         ("llama", Growth(heads=1), "wanted a multiple of 2"),

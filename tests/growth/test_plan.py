@@ -46,6 +46,18 @@ def test_heads_join_their_groups():
     assert len(whole.new_keys) == 0  # keys of new heads are free
 
 
+def test_steps_lie_where_the_whole_says():
+    """Heads that join groups, then wider rotary heads: the places of both, one after the other."""
+    first, then = Growth(heads=2), Growth(key=2, value=2)
+    before = Shape(1, 8, 6, 2, 2, 6)
+    one = _plan("llama", before, first)
+    two = _plan("llama", one.after, then)
+    whole = _plan("llama", before, Growth(heads=2, key=2, value=2))
+    for name in ("queries", "keys", "values", "mixed"):
+        step, after = getattr(one, name), getattr(two, name)
+        assert torch.equal(after.places[step.places], getattr(whole, name).places), name
+
+
 def test_old_and_new_are_everything():
     axis = Axis(7, torch.tensor([0, 3, 4]))
     assert axis.new.tolist() == [1, 2, 5, 6]

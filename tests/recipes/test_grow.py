@@ -32,7 +32,8 @@ def test_a_folder_grows(model_folder, text_folder, tmp_path):
     assert said["relative_float64"] <= EXACT
     assert said["max_abs_logit_difference_float64"] <= EXACT * said["largest_logit"]
     assert 0 < said["as_written"]["relative"] < 1e-5
-    assert said["expansions"][1]["new"]["stream"] == [[16, 30]]
+    assert said["expansions"][1]["new"]["stream"] == said["new"]["stream"] == [[16, 30]]
+    assert said["new"]["neurons"] == [[32, 37]]
     opened = AutoModelForCausalLM.from_pretrained(out).eval()
     assert opened.num_parameters() == said["parameters"]["after"] > said["parameters"]["before"]
     tokenizer = AutoTokenizer.from_pretrained(out)
@@ -76,6 +77,15 @@ def test_nothing_is_overwritten_and_all_reasons_come_first(model_folder, tmp_pat
         grow_model(model_folder, config, tmp_path / "there")
     for said in ("init = 0", "tokens = 0", "did you mean 'float32'?", "exists already"):
         assert said in str(error.value)
+
+
+def test_quantised_weights_are_refused_before_they_are_opened(model_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(grow, "load", None)
+    config = json.loads((model_folder / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "bitsandbytes", "load_in_4bit": True}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="are quantised"):
+        grow_model(tmp_path, GrowConfig(GROWTH), tmp_path / "larger")
 
 
 def test_a_failed_proof_writes_nothing(model_folder, text_folder, tmp_path, monkeypatch):

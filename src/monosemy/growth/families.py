@@ -40,7 +40,7 @@ class Family:
     rotary : ``all`` pairs of a head turn, those of a ``part`` do, or none.
     scaled_embedding : whether embeddings are multiplied by the square root of the width.
     fixed_scale : whether attention scores are divided by a number of their own
-        (``query_pre_attn_scalar``), not by the root of a head's width.
+        (``query_pre_attn_scalar``) or by none, not by the root of a head's width.
     """
 
     blocks: str
@@ -125,4 +125,7 @@ FAMILIES: dict[str, Family] = {
 
 def family_of(config: Any) -> Family | None:
     """The family of a configuration, or `None` for one that is not known here."""
-    return FAMILIES.get(config.model_type)
+    family = FAMILIES.get(config.model_type)
+    if family is None or getattr(config, "scale_attn_weights", True):
+        return family
+    return replace(family, fixed_scale=True)

@@ -123,11 +123,14 @@ def _untied(shape: Shape, growth: Growth, result: Shape) -> str:
             "this family the stream is as wide as its heads together; ")  # fmt: skip
     if need > shape.width:
         return said + f"ask for --residual +{need - shape.width} with these heads"
-    whole, rest = divmod(growth.residual, shape.head)
-    if rest:
+    whole, rest = divmod(growth.residual, result.head)
+    each, left = divmod(growth.residual, result.heads)
+    ways = [f"--heads +{whole}"] if not rest else []
+    ways += [f"--key +{each} --value +{each}"] if not left else []
+    if growth.heads or growth.key or not ways:
         more = -(-growth.residual // shape.head)
-        return said + f"ask for --residual +{more * shape.head} --heads +{more}"
-    return said + f"ask for --heads +{whole} with it"
+        return said + f"such as --residual +{more * shape.head} --heads +{more}"
+    return said + f"ask for {' or '.join(ways)} with it"
 
 
 def written(config: Any, family: Family, old: Shape, new: Shape) -> tuple[Any, list[str]]:

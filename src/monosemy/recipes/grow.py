@@ -21,9 +21,9 @@ from monosemy.foundation.progress import SILENT, Progress
 from monosemy.growth.double import build, in_double
 from monosemy.growth.expand import expand, problems, steps
 from monosemy.growth.families import family_of
-from monosemy.growth.plan import Plan
+from monosemy.growth.plan import Plan, plan
 from monosemy.growth.proof import EXACT, Difference, differ_on, worst
-from monosemy.growth.shapes import Growth, Shape, grown, shape_of, written
+from monosemy.growth.shapes import Growth, grown, shape_of, written
 from monosemy.models.loading import LoadedModel, load, without_bars, without_notices
 from monosemy.tensors.axes import Int, Tensor
 from monosemy.tensors.compute import DTYPES, Compute
@@ -91,14 +91,14 @@ class Grown:
 
     Attributes
     ----------
+    plan : all expansions in one: where what is new lies in the end.
     as_written : differences between the model as it came and as it was written, both opened from
         their files in float32; `None` where nothing was written.
     """
 
     name: str
     config: GrowConfig
-    before: Shape
-    after: Shape
+    plan: Plan
     parameters: tuple[int, int]
     steps: list[Step]
     as_written: dict[str, Difference] | None
@@ -110,11 +110,12 @@ class Grown:
         most = max((d.absolute for d in found.values()), default=None)
         return {
             "model": self.name,
-            "before": vars(self.before),
-            "after": vars(self.after),
+            "before": vars(self.plan.before),
+            "after": vars(self.plan.after),
             "parameters": {"before": self.parameters[0], "after": self.parameters[1]},
             "init": self.config.init,
             "seed": self.config.seed,
+            "new": self.plan.to_json()["new"],
             "expansions": [step.to_json() for step in self.steps],
             "max_abs_logit_difference_float64": most,
             "relative_float64": worst(found).relative if found else None,
@@ -167,13 +168,13 @@ def grow_model(
     `UserError` with every reason at once, before anything is grown or written; and where the proof
     fails.
     """
-    refuse(config.problems() + _taken(out), "this growth")
+    refuse(config.problems() + _taken(out) + _quantised(name), "this growth")
     loaded = load(name, progress=progress)
     model = loaded.model
     refuse(problems(model, config.growth), f"growing {name} by {config.growth}")
-    before, after, sizes = _sizes(model, config.growth)
+    planned, sizes = _sizes(model, config.growth)
     if out is None:
-        return Grown(str(name), config, before, after, sizes, [], None, None)
+        return Grown(str(name), config, planned, sizes, [], None, None)
     contexts = _contexts(loaded, config, progress)
     larger, done = _expanded(model, config, contexts, progress)
     _refuse_inexact(str(name), done)
@@ -184,7 +185,7 @@ def grow_model(
         _refuse_altered(final, again, out)
         as_written = differ_on(model, again, contexts)
         task.advance()
-        found = Grown(str(name), config, before, after, sizes, done, as_written, out)
+        found = Grown(str(name), config, planned, sizes, done, as_written, out)
         storage.write_json(folder / "growth.json", found.to_json())
     return found
 
@@ -219,8 +220,8 @@ def _refuse_inexact(name: str, done: list[Step]) -> None:
                 )
 
 
-def _sizes(model: Any, growth: Growth) -> tuple[Shape, Shape, tuple[int, int]]:
-    """Shapes before and after, and parameters, without the memory of a larger model."""
+def _sizes(model: Any, growth: Growth) -> tuple[Plan, tuple[int, int]]:
+    """The plan of the whole, and parameters, without the memory of a larger model."""
     family = family_of(model.config)
     if family is None:
         raise UserError(f"models of type {model.config.model_type!r} are not known here")
@@ -230,7 +231,8 @@ def _sizes(model: Any, growth: Growth) -> tuple[Shape, Shape, tuple[int, int]]:
     with without_notices(), torch.device("meta"):
         empty = type(model)(config)
     empty.tie_weights()
-    return before, after, (model.num_parameters(), empty.num_parameters())
+    planned = plan(growth, before, after, family)
+    return planned, (model.num_parameters(), empty.num_parameters())
 
 
 def _contexts(
@@ -270,6 +272,18 @@ def _refuse_altered(final: Any, again: Any, out: Path) -> None:
     if wrong:
         raise UserError(f"{out} was not written: opened again, {wrong[0]} (and {len(wrong) - 1} more) "
                         "differs from what was saved")  # fmt: skip
+
+
+def _quantised(name: str | Path) -> list[str]:
+    """Said before the model is opened, which may need packages that are not there."""
+    path = Path(name).expanduser() / "config.json"
+    if not path.is_file():
+        return []
+    config = storage.read_json(path, "the model's configuration")
+    if not isinstance(config, dict) or not config.get("quantization_config"):
+        return []
+    return [f"the weights of {name} are quantised, and rows and columns that are added would need "
+            "scales of their own; grow the model that was quantised"]  # fmt: skip
 
 
 def _taken(out: Path | None) -> list[str]:
