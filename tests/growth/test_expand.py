@@ -121,6 +121,22 @@ def test_every_new_axis_learns(model, ids):
     assert sum(float(one) > 0 for one in changed) > len(changed) / 2
 
 
+def test_the_silent_side_gets_a_gradient_at_once(model, ids):
+    """Where one side of a new axis is 0 and the other is not, the first gradient is not 0."""
+    grown = expand(model, replace(_fits(model, ONE["all"]), layers=0))
+    slopes, family, plan = copy.deepcopy(grown.model), family_of(model.config), grown.plan
+    grown.model.requires_grad_(True)(ids, labels=ids).loss.backward()
+    slopes.load_state_dict({name: p.grad for name, p in grown.model.named_parameters(
+        remove_duplicate=False) if p.grad is not None})  # fmt: skip
+    found = layout.read(slopes, family, plan.after)
+    assert found.outside["embed"][:, plan.stream.new].abs().max() > 0
+    for weights in found.blocks:
+        o, down, k = (weights[f"{name}.weight"] for name in ("o", "down", "k"))
+        silent = (o[plan.stream.new], o[:, plan.mixed.new], down[:, plan.neurons.new],
+                  k[plan.new_keys])  # fmt: skip
+        assert all(one.abs().max() > 0 for one in silent if one.numel())
+
+
 # --- negative controls: one constraint broken must fail the same comparison ----------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import tempfile
@@ -55,8 +56,8 @@ class GrowConfig:
     def problems(self) -> list[str]:
         """Why nothing can grow so, whatever the model."""
         reasons = []
-        if not self.init > 0:
-            reasons.append(f"init = {self.init:g}; wanted more than 0: entries that are all 0 on both "
+        if not 0 < self.init < math.inf:
+            reasons.append(f"init = {self.init:g}; wanted a positive number: entries that are 0 on both "
                            "sides of a new axis could never learn")  # fmt: skip
         if self.tokens < 2:
             reasons.append(f"tokens = {self.tokens}; wanted at least 2")
