@@ -13,6 +13,7 @@ INSTRUMENTS = {
     "toy": "Train toy models of superposition, an experiment at a time.",
     "analogy": "Ask a is to b as c is to what, in vectors, models and a made world.",
     "codes": "Is a code local (separate, conditional) or global (a linear mixture)?",
+    "manifolds": "Circles among features, dimensions, local subspaces.",
     "pages": "Measure every claim and write a page of each.",
     "norms": "What local normalisation keeps apart, and what it costs a model.",
     "freedom": "How many directions a normalised stream has, and which keys can be chosen.",

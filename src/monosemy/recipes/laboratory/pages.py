@@ -17,6 +17,7 @@ INSTRUMENTS: dict[str, str] = {
     "phases": "phases",
     "census": "census",
     "codes": "codes_page",
+    "manifolds": "manifolds_page",
     "analogy": "analogy_page",
     "norms": "norms",
     "freedom": "freedom",
@@ -32,7 +33,7 @@ def make_pages(
     folder: Path, only: Sequence[str] = (), compute: Compute | None = None,
     progress: Progress = SILENT,
 ) -> list[Claim]:  # fmt: skip
-    """Write the pages (all, or those named `only`), their figures and, of all, the index.
+    """Write the pages (all, or those named `only`), their figures, and the index of all there are.
 
     Errors
     ------
@@ -49,8 +50,7 @@ def make_pages(
         claim, pictures = examine(name, compute or Compute(), progress)
         write(claim, pictures, folder)
         claims.append(claim)
-    if not only:
-        write_index(claims, folder)
+    write_index(folder, list(INSTRUMENTS))
     return claims
 
 
