@@ -26,6 +26,8 @@ axis                  meaning
 ``question``          a is to b as c is to what
 ``point``             one row of any cloud of vectors, whatever they stand for
 ``condition``         one combination of the values of labelled variables
+``variable``          something that samples are labelled with: position, class
+``stimulus``          what a simulated unit answers to, ``trial`` after trial
 ``instance``          one of several toy models that are trained together
 ``hidden``            numbers in which a toy model keeps its features (m)
 ====================  ====================================================================

@@ -23,11 +23,13 @@ from monosemy.reports.laboratory import Picture
 from monosemy.superposition.claims import MEASURED, NULL, PLANTED, Claim, Finding
 from monosemy.superposition.coded import Coded, cube
 from monosemy.superposition.factorisation import GLOBAL, SEPARATE, TURNED, UNSTRUCTURED
+from monosemy.superposition.tuning import axis_cells, exemplar_cells, tuning
 from monosemy.tensors.compute import Compute
 
 # Fixed before anything was measured.
 PLANTED_KINDS = {"global": GLOBAL, "separate": SEPARATE, "turned": TURNED, "random": UNSTRUCTURED}
-ALIGNED, MIXED, CHANCE = 0.9, 0.5, 0.05
+ALIGNED, MIXED, CHANCE, FLAT = 0.9, 0.5, 0.05, 0.02
+_CELLS, _STIMULI, _STIMULUS_WIDTH, _TRIALS = 20, 2000, 10, 200
 _CUBE_WIDTH, _CUBE_SAMPLES, _CUBE_NOISE = 10, 60, 0.2
 _MODEL, _TEXT = "models/minilm-l6", "text/tinystories/test.txt"
 _SPECIMEN_TOKENS, _MODEL_TOKENS = 150_000, 20_000
@@ -59,7 +61,7 @@ def examine(compute: Compute, progress: Progress = SILENT) -> tuple[Claim, Seque
         )
     else:
         read.append(_read(str(model), str(text), _MODEL_TOKENS, 128, config, compute, progress))
-    findings = [*_of_cube(found), *_of_made(codes), *_of_axes(axes),
+    findings = [*_of_cube(found), *_of_made(codes), *_of_axes(axes), *_of_cells(compute),
                 *[one for code in read for one in _of_read(code)]]  # fmt: skip
     pictures = [
         Picture("codes-cube", "Three bits on the corners of a cube, and eight random points.",
@@ -156,6 +158,23 @@ def _of_axes(axes: Mapping[str, Mapping[str, Any]]) -> list[Finding]:
     return findings
 
 
+def _of_cells(compute: Compute) -> list[Finding]:
+    draw = compute.generator("cells")
+    stimuli = torch.randn(_STIMULI, _STIMULUS_WIDTH, generator=draw)
+    axis, exemplar = (tuning(stimuli, make(stimuli, _CELLS, _TRIALS, 0.5, draw))
+                      for make in (axis_cells, exemplar_cells))  # fmt: skip
+    n = f"{_CELLS} cells, {_STIMULI:,} stimuli, {_TRIALS} trials"
+    return [
+        Finding("axis cells: variance explained along the axis", axis.along, n,
+                f"the noise ceiling {axis.ceiling:.3f} ± {FLAT}", PLANTED,
+                abs(axis.along - axis.ceiling) <= FLAT),
+        Finding("axis cells: variance across the axis, of that along it", axis.across, n,
+                f"0 ± {FLAT}", PLANTED, abs(axis.across) <= FLAT),
+        Finding("exemplar cells: variance across the axis, of that along it", exemplar.across, n,
+                f"above {FLAT}", NULL, exemplar.across > FLAT),
+    ]  # fmt: skip
+
+
 def _of_read(found: Mapping[str, Any]) -> list[Finding]:
     findings = []
     n = (f"{found['samples']:,} samples of {found['groups']:,} documents, {found['conditions']} "
@@ -202,6 +221,9 @@ least squares with conditions counted equally (Fisher's discriminant).
   {TURNED}; below: {SEPARATE}.
 - **Factorisation, invariance**: Lindsey and Issa 2024. **DCI**: importances of randomised trees.
   **MIG**: 20 bins.
+- **Axis cells** (Chang and Tsao): `r = a·f + noise`, against cells that answer by the distance from an
+  exemplar; a line is fitted on half of the trials, and variance across it is what bins along the
+  orthogonal directions explain of the other half.
 - **Nulls**: labels shuffled among samples; every condition's cloud moved to a random place.
 - **Intervals**: CCGP by bootstrap over documents (readers as fitted); parallelism and common by leaving
   out a twentieth of the documents in turn.
