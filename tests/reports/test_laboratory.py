@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from io import StringIO
 
+import pytest
 from rich.console import Console
 
+from monosemy.foundation.errors import UserError
 from monosemy.reports.laboratory import Picture, claim_report, drawn, markdown, write, write_index
 from monosemy.superposition.claims import PLANTED, Claim, Finding
 
@@ -42,8 +44,15 @@ def test_files_of_a_page_hold_what_was_drawn(tmp_path):
     figures = tmp_path / "figures"
     assert (figures / "freedom-ranks.svg").read_text().startswith("<?xml")
     assert json.loads((figures / "freedom-ranks.json").read_text()) == picture().data
-    index = write_index([claim()], tmp_path).read_text()
+    index = write_index(tmp_path, ["norms", "freedom"]).read_text()
     assert "| [Freedom](freedom.md) | Said. | **holds in part** |" in index
+    assert "norms" not in index
+
+
+def test_a_page_that_is_none_is_named(tmp_path):
+    (tmp_path / "freedom.md").write_text("# Freedom\n", encoding="utf-8")
+    with pytest.raises(UserError, match="has no claim; make it anew: monosemy lab pages freedom"):
+        write_index(tmp_path, ["freedom"])
 
 
 def test_the_same_numbers_give_the_same_bytes():

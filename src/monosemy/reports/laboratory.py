@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from monosemy.foundation import storage
+from monosemy.foundation.errors import UserError
 from monosemy.reports.figures import style
 from monosemy.superposition.claims import HOLDS, KINDS, Claim, Finding
 
@@ -76,11 +78,16 @@ def write(claim: Claim, pictures: Sequence[Picture], folder: Path) -> Path:
     return page
 
 
-def write_index(claims: Sequence[Claim], folder: Path) -> Path:
-    """One line a claim, with its verdict."""
+def write_index(folder: Path, names: Sequence[str]) -> Path:
+    """One line a claim, with its verdict, read from the pages of these names that are there.
+
+    So the index says what the pages say, whichever of them were made last.
+    """
     rows = "".join(
-        f"| [{claim.title}]({claim.name}.md) | {claim.claim} | **{claim.verdict}** |\n"
-        for claim in claims
+        f"| [{title}]({name}.md) | {claim} | **{verdict}** |\n"
+        for name in names
+        if (folder / f"{name}.md").exists()
+        for title, claim, verdict in [_head(folder / f"{name}.md")]
     )
     page = folder / "index.md"
     storage.write_text(
@@ -91,6 +98,20 @@ def write_index(claims: Sequence[Claim], folder: Path) -> Path:
         f"| page | claim | verdict |\n| --- | --- | --- |\n{rows}",
     )
     return page
+
+
+def _head(page: Path) -> tuple[str, str, str]:
+    """Title, claim and verdict of a page that `markdown` wrote."""
+    text = page.read_text(encoding="utf-8")
+    patterns = (r"^# (.+)$", r"^\*\*Claim\.\*\* (.+)$", r"^\*\*Verdict: ([^*]+?)\.\*\*")
+    found = [re.search(pattern, text, re.MULTILINE) for pattern in patterns]
+    missing = [
+        one for one, match in zip(("title", "claim", "verdict"), found, strict=True) if not match
+    ]
+    if missing:
+        raise UserError(f"{page} has no {missing[0]}; make it anew: monosemy lab pages {page.stem}")
+    title, claim, verdict = (match[1] for match in found if match)
+    return title, claim, verdict
 
 
 def markdown(claim: Claim, pictures: Sequence[Picture]) -> str:

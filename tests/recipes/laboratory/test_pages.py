@@ -39,9 +39,9 @@ def test_every_instrument_writes_its_page_and_the_index_lists_it(instrument, tmp
         "index.md", "planted.md", "figures/planted-one.svg", "figures/planted-one.json"}  # fmt: skip
 
 
-def test_single_pages_leave_the_index_alone(instrument, tmp_path):
+def test_a_single_page_keeps_the_others_in_the_index(instrument, tmp_path):
     make_pages(tmp_path, ["planted"])
-    assert not (tmp_path / "index.md").exists()
+    assert "[Planted](planted.md)" in (tmp_path / "index.md").read_text()
 
 
 def test_unknown_pages_are_refused_before_work(tmp_path):
