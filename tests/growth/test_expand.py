@@ -78,6 +78,17 @@ def test_in_single_precision(model, ids):
     assert differ(single, larger, ids).relative < 1e-5
 
 
+@pytest.mark.parametrize("kind", ["gpt2", "gpt_neox", "llama", "gemma2"])
+def test_text_drawn_with_a_cache_stays(tiny, kind, ids):
+    model = tiny(kind)
+    larger = expand(model, _fits(model, ONE["all"])).model
+    words = [build(type(one), one.config, one.state_dict(), torch.float32, "eager").generate(
+        ids[:, :4], max_new_tokens=10, do_sample=False, eos_token_id=None)
+        for one in (model, larger)]  # fmt: skip
+    assert words[0].shape[1] == 14
+    assert torch.equal(*words)
+
+
 def test_files_open_with_the_library_alone(model, ids, tmp_path):
     larger = expand(model, _fits(model, ONE["all"])).model
     final = build(type(larger), larger.config, larger.state_dict(), torch.float32, "eager")

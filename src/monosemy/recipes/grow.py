@@ -57,8 +57,8 @@ class GrowConfig:
         """Why nothing can grow so, whatever the model."""
         reasons = []
         if not 0 < self.init < math.inf:
-            reasons.append(f"init = {self.init:g}; wanted a positive number: entries that are 0 on both "
-                           "sides of a new axis could never learn")  # fmt: skip
+            reasons.append(f"init = {self.init:g}; wanted a positive number: entries that are 0 "
+                           "on both sides of a new axis could never learn")  # fmt: skip
         if self.tokens < 2:
             reasons.append(f"tokens = {self.tokens}; wanted at least 2")
         if self.dtype not in DTYPES:
