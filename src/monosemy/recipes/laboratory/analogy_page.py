@@ -11,6 +11,7 @@ import torch
 from monosemy.foundation.progress import SILENT, Progress
 from monosemy.recipes.laboratory import data_folder
 from monosemy.recipes.laboratory.analogy import AnalogyConfig, examine_vectors, examine_world
+from monosemy.recipes.laboratory.word_models import EMBEDDING
 from monosemy.reports import analogy as reports
 from monosemy.reports.laboratory import Picture
 from monosemy.superposition.analogy import ADD, answers
@@ -31,6 +32,7 @@ VECTORS = {
     "word2vec 300d": ("vectors/word2vec-300d-1000.npz", 258, 219),
 }
 _MODEL = "models/minilm-l6"
+_BLOCKS = (0, 2, 5)
 _ASK = "wife - husband + king"
 
 
@@ -66,6 +68,14 @@ def examine(compute: Compute, progress: Progress = SILENT) -> tuple[Claim, Seque
         words.append(data_folder.left_out("The embedding of a model", _MODEL))
     else:
         findings += _of_model(found)
+        words.append(_MODEL_WORDS)
+        for block in _BLOCKS:
+            config = AnalogyConfig(
+                model=_MODEL, questions=QUESTIONS, site=f"blocks.{block}.hook_resid_post"
+            )
+            behind = _asked(config, compute, progress)
+            assert behind is not None, "the model was there a moment ago"
+            findings += _of_model(behind)
     return _claim(findings, " ".join(words), compute), pictures
 
 
@@ -79,7 +89,9 @@ def _asked(config: AnalogyConfig, compute: Compute, progress: Progress) -> dict[
     there = replace(config, **{key: str(path) for key, path in paths.items()})
     found = examine_vectors(there, compute, progress)
     if config.model:
-        found["vectors"]["name"] = f"embedding of {config.model.split('/')[-1]}"
+        name = config.model.split("/")[-1]
+        where = "embedding of " + name if config.site == EMBEDDING else f"{name} at {config.site}"
+        found["vectors"]["name"] = where
     return found
 
 
@@ -146,7 +158,7 @@ def _planted(compute: Compute) -> list[Finding]:
 
 def _of_vectors(name: str, found: Mapping[str, Any], covered: int, correct: int) -> list[Finding]:
     n = f"{found['covered']:,} of {found['asked']:,} questions"
-    low, high = (share * found["covered"] for share in found["interval"][ADD])
+    low, high = (round(share * found["covered"]) for share in found["interval"][ADD])
     axes = [one["axis"] for one in found["relations"].values() if "note" not in one["axis"]]
     exact = sum(axis["right_with_graded"] for axis in axes)
     asked = sum(axis["questions"] for axis in axes)
@@ -174,16 +186,27 @@ def _of_vectors(name: str, found: Mapping[str, Any], covered: int, correct: int)
 
 
 def _of_model(found: Mapping[str, Any]) -> list[Finding]:
-    n = f"{found['covered']:,} of {found['asked']:,} questions"
+    n = (f"{found['covered']:,} of {found['asked']:,} questions, {found['vectors']['words']:,} words "
+         "to choose from")  # fmt: skip
     name = found["vectors"]["name"]
-    low, high = (share * found["covered"] for share in found["interval"][ADD])
-    return [
+    low, high = (round(share * found["covered"]) for share in found["interval"][ADD])
+    alike = sorted(one["consistency"] for one in found["relations"].values())
+    dealt = sorted(one["shuffled"]["mean"] for one in found["relations"].values())
+    middle = len(alike) // 2
+    findings = [
         Finding(f"{name}: 3CosAdd right", found["correct"], n, "", MEASURED, low=low, high=high),
         Finding(f"{name}: question words allowed", found["correct_including_question_words"], n, "",
                 MEASURED),
-        Finding(f"{name}: {_ASK}", found["ask"]["answer"], f"{found['ask']['words']:,} words", "",
-                MEASURED),
+        Finding(f"{name}: 3CosMul right", found["methods"]["3CosMul"]["correct"], n, "", MEASURED),
+        Finding(f"{name}: mean cosine of offsets, median of relations", alike[middle],
+                f"{len(alike)} relations", f"dealt anew: {dealt[middle]:.2f}", MEASURED),
     ]  # fmt: skip
+    if "ask" in found:
+        said = found["ask"]
+        findings.append(
+            Finding(f"{name}: {_ASK}", said["answer"], f"{said['words']:,} words", "", MEASURED)
+        )
+    return findings
 
 
 _WORDS = (
@@ -198,6 +221,11 @@ _WORDS = (
     "is a direction and a remainder. One added axis that marks the second words mends most mistakes; "
     "the mistakes that it leaves at any gain confuse second words with each other, and no axis of the "
     "relation could mend them."
+)
+_MODEL_WORDS = (
+    "An encoder answers as many in its embedding and in its residual stream, about two thirds of all "
+    "questions at every depth, and a tenth or less where question words are allowed; its embedding says "
+    "kings for queen."
 )
 _METHOD = """\
 *Asking.* Vectors have length one; a is to b as c is to x. 3CosAdd: the largest `cos(x, b - a + c)`;
