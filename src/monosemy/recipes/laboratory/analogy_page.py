@@ -223,9 +223,9 @@ _WORDS = (
     "relation could mend them."
 )
 _MODEL_WORDS = (
-    "An encoder answers as many in its embedding and in its residual stream, about two thirds of all "
-    "questions at every depth, and a tenth or less where question words are allowed; its embedding says "
-    "kings for queen."
+    "An encoder's embedding answers three quarters of the questions that it covers, its residual stream "
+    "more than 60 % of all questions at each of three depths, and both a tenth or less where question "
+    "words are allowed; the embedding says kings for queen."
 )
 _METHOD = """\
 *Asking.* Vectors have length one; a is to b as c is to x. 3CosAdd: the largest `cos(x, b - a + c)`;
