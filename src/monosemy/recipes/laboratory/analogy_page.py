@@ -223,8 +223,8 @@ _WORDS = (
     "relation could mend them."
 )
 _MODEL_WORDS = (
-    "An encoder's embedding answers three quarters of the questions that it covers, its residual stream "
-    "more than 60 % of all questions at each of three depths, and both a tenth or less where question "
+    "An encoder's embedding answers three quarters of the questions that it covers, its residual "
+    "stream more than 60 % of all questions at each of three depths, and both a tenth or less where question "
     "words are allowed; the embedding says kings for queen."
 )
 _METHOD = """\
