@@ -224,8 +224,8 @@ _WORDS = (
 )
 _MODEL_WORDS = (
     "An encoder's embedding answers three quarters of the questions that it covers, its residual "
-    "stream more than 60 % of all questions at each of three depths, and both a tenth or less where question "
-    "words are allowed; the embedding says kings for queen."
+    "stream more than 60 % of all questions at each of three depths, and both a tenth or less where "
+    "question words are allowed; the embedding says kings for queen."
 )
 _METHOD = """\
 *Asking.* Vectors have length one; a is to b as c is to x. 3CosAdd: the largest `cos(x, b - a + c)`;
