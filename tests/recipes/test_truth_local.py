@@ -36,6 +36,15 @@ def test_the_share_of_children_is_the_worlds():
     assert share == pytest.approx(0.8 / 1.8, rel=1e-3)
 
 
+def test_local_codes_are_as_deep_as_what_is_planted():
+    depths = {}
+    for world in (WORLD, "conditional-deep", "synthsaebench-2k"):
+        protocol = protocol_for(world)
+        depths[world] = truth_local.local(world, protocol, 0).local.depth
+        assert truth_local.hierarchical(world, protocol, 0).local.depth == 2
+    assert depths == {WORLD: 2, "conditional-deep": 3, "synthsaebench-2k": 2}
+
+
 def test_all_are_sound_and_see_the_same_samples(recipes):
     for recipe in recipes.values():
         check(recipe)

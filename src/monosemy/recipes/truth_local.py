@@ -14,17 +14,22 @@ from monosemy.training.optim import OptimConfig
 
 # Where a world plants no charts.
 _CHILDREN, _RANK = 4, 3
+# Parents and children.
+_SHALLOW = 2
 # Active parents at the first step, as a multiple of those at the end.
 _MORE = 2
 
 
 def local(world: str, protocol: Protocol, seed: int) -> DictionaryRecipe:
-    """Local codes: children in as many shared charts as the sharing curve has its knee at."""
+    """Local codes: children in as many shared charts as the sharing curve has its knee at.
+
+    As deep as the world is, where it plants charts.
+    """
     features = open_world(world).features
     parents, branching = sizes(features, protocol.latents)
     config = LocalConfig(
         children=branching, charts=FOUND, rank=_RANK, l0=protocol.l0,
-        share=share_of_children(features), depth=2,
+        share=share_of_children(features), depth=depth_of(features),
     )  # fmt: skip
     proposed = config.proposed(protocol.k)
     return DictionaryRecipe(
@@ -67,7 +72,8 @@ def local_random(world: str, protocol: Protocol, seed: int) -> DictionaryRecipe:
 def hierarchical(world: str, protocol: Protocol, seed: int) -> DictionaryRecipe:
     """H-SAE style: a subspace for each parent, children read from the activation itself."""
     recipe = local(world, protocol, seed)
-    return replace(recipe, encoder=HIERARCHICAL, local=replace(recipe.local, charts=ONE_EACH))
+    config = replace(recipe.local, charts=ONE_EACH, depth=_SHALLOW)
+    return replace(recipe, encoder=HIERARCHICAL, local=config)
 
 
 def _with_charts(world: str, protocol: Protocol, seed: int, share: int) -> DictionaryRecipe:
@@ -83,6 +89,12 @@ def sizes(features: Features, latents: int) -> tuple[int, int]:
     if int((features.charts >= 0).sum()) and parents + children <= latents:
         return parents, max(children // parents, 1)
     return max(latents // (1 + _CHILDREN), 1), _CHILDREN
+
+
+def depth_of(features: Features) -> int:
+    """Levels of features: those of a world that plants charts, else parents and children."""
+    planted = int((features.charts >= 0).sum()) > 0
+    return max(int(features.levels.max()) + 1, _SHALLOW) if planted else _SHALLOW
 
 
 def share_of_children(features: Features) -> float:
