@@ -23,7 +23,7 @@ demo: $(READY)  ## Train, measure and show a dictionary on the model that ships 
 	$(BIN)/monosemy demo --out $(DEMO)
 
 test: $(READY)  ## Run the tests (SLOW=1 for the slow ones too)
-	$(BIN)/python -m pytest -n auto --dist loadfile $(if $(SLOW),,-m "not slow")
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile $(if $(SLOW),,-m "not slow")
 
 check: $(READY)  ## Format, lint, types, import contract, documentation
 	$(BIN)/ruff format --check .

@@ -129,3 +129,26 @@ def test_a_product_is_shared_out(rows, add):
     out = before.clone()
     assert workers.product(left, right, out, add) is out
     torch.testing.assert_close(out, left @ right + (before if add else 0))
+
+
+def test_shares_are_in_inference_mode_where_their_caller_is():
+    modes = []
+    shares = [(0, 1), (1, 2)]
+    with torch.inference_mode():
+        workers.run(lambda start, stop: modes.append(torch.is_inference_mode_enabled()), shares)
+    workers.run(lambda start, stop: modes.append(torch.is_inference_mode_enabled()), shares)
+    assert modes == [True, True, False, False]
+
+
+def test_a_product_in_inference_mode_is_written(monkeypatch):
+    monkeypatch.setattr(workers, "share_out", lambda count, least=1: [(0, 1), (1, count)])
+    left, right = torch.randn(4, 3), torch.randn(3, 2)
+    with torch.inference_mode():
+        found = workers.product(left, right, torch.empty(4, 2))
+    assert torch.allclose(found, left @ right)
+
+
+def test_scratch_made_in_inference_mode_can_be_written_to_outside():
+    with torch.inference_mode():
+        workers.scratch("of a test in inference mode", torch.float32, 3)
+    workers.scratch("of a test in inference mode", torch.float32, 3).fill_(1.0)

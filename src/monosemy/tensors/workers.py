@@ -30,13 +30,17 @@ def share_out(count: int, least: int = 1) -> list[tuple[int, int]]:
 
 
 def run(work: Callable[[int, int], object], shares: list[tuple[int, int]]) -> None:
-    """Call ``work(start, stop)`` for every share, side by side; the first error is raised here."""
+    """Call ``work(start, stop)`` for every share, side by side; the first error is raised here.
+
+    In inference mode, shares are too: torch keeps the mode by thread.
+    """
     if len(shares) == 1:
         work(*shares[0])
         return
     threads = max(1, _threads() // len(shares))
     pool = _pool(len(shares), threads, os.getpid())
-    for future in [pool.submit(work, *share) for share in shares]:
+    there = torch.inference_mode()(work) if torch.is_inference_mode_enabled() else work
+    for future in [pool.submit(there, *share) for share in shares]:
         future.result()
 
 
@@ -48,7 +52,9 @@ def scratch(purpose: str, dtype: torch.dtype, size: int) -> torch.Tensor:
     name = f"{purpose} {dtype}"
     kept = _own.__dict__.get(name)
     if kept is None or len(kept) < size:
-        kept = _own.__dict__[name] = torch.empty(size, dtype=dtype)
+        # What is made in inference mode could not be written to outside it.
+        with torch.inference_mode(False):
+            kept = _own.__dict__[name] = torch.empty(size, dtype=dtype)
     return kept[:size]
 
 
