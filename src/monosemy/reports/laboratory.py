@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from rich.text import Text
 from monosemy.foundation import storage
 from monosemy.foundation.errors import UserError
 from monosemy.reports.figures import style
-from monosemy.superposition.claims import HOLDS, KINDS, Claim, Finding
+from monosemy.superposition.claims import HOLDS, Claim, Finding
 
 if TYPE_CHECKING:  # matplotlib takes a second to import, so it is imported when a figure is drawn
     from matplotlib.figure import Figure
@@ -170,8 +170,3 @@ def claim_report(claim: Claim) -> RenderableType:
     colour = "green" if claim.verdict == HOLDS else "yellow"
     head = Text(f"{claim.title}: ", style="bold").append(claim.verdict, style=colour)
     return Group(head, Text(claim.claim), "", table, "", Text(claim.words))
-
-
-def legend() -> Mapping[str, str]:
-    """What the kinds of findings mean."""
-    return KINDS
