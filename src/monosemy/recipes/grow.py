@@ -3,37 +3,32 @@
 from __future__ import annotations
 
 import math
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from monosemy.data.text import open_corpus
-from monosemy.data.tokens import Packing, pack
 from monosemy.foundation import storage
 from monosemy.foundation.errors import UserError, nearest, refuse
 from monosemy.foundation.progress import SILENT, Progress
-from monosemy.growth.double import build, in_double
+from monosemy.growth.double import in_double
 from monosemy.growth.expand import expand, problems, steps
 from monosemy.growth.families import family_of
 from monosemy.growth.plan import Plan, plan
 from monosemy.growth.proof import EXACT, Difference, differ_on, worst
 from monosemy.growth.shapes import Growth, grown, shape_of, written
-from monosemy.models.loading import LoadedModel, load, without_bars, without_notices
-from monosemy.tensors.axes import Int, Tensor
+from monosemy.models.loading import load, without_notices
+from monosemy.recipes.model_folder import (
+    proof_contexts,
+    refuse_altered,
+    taken,
+    whole_folder,
+    write_model,
+)
+from monosemy.tensors.axes import Tensor
 from monosemy.tensors.compute import DTYPES, Compute
-
-# Positions of a context that is compared: errors of norms and heads show from the first on.
-_CONTEXT = 128
-_COPIED = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json",
-           "added_tokens.json", "vocab.json", "merges.txt", "vocab.txt",
-           "chat_template.jinja")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -169,21 +164,21 @@ def grow_model(
     `UserError` with every reason at once, before anything is grown or written; and where the proof
     fails.
     """
-    refuse(config.problems() + _taken(out) + _quantised(name), "this growth")
+    refuse(config.problems() + taken(out) + _quantised(name), "this growth")
     loaded = load(name, progress=progress)
     model = loaded.model
     refuse(problems(model, config.growth), f"growing {name} by {config.growth}")
     planned, sizes = _sizes(model, config.growth)
     if out is None:
         return Grown(str(name), config, planned, sizes, [], None, None)
-    contexts = _contexts(loaded, config, progress)
+    contexts = proof_contexts(loaded, config.text, config.tokens, config.seed, progress)
     larger, done = _expanded(model, config, contexts, progress)
     _refuse_inexact(str(name), done)
-    with _whole_folder(out) as folder, progress.task("write and open again", 2, "steps") as task:
-        final = _write(larger, loaded, config, folder)
+    with whole_folder(out) as folder, progress.task("write and open again", 2, "steps") as task:
+        final = write_model(larger, loaded, config.dtype, folder)
         task.advance()
         again = load(folder).model
-        _refuse_altered(final, again, out)
+        refuse_altered(final, again, out)
         as_written = differ_on(model, again, contexts)
         task.advance()
         found = Grown(str(name), config, planned, sizes, done, as_written, out)
@@ -236,45 +231,6 @@ def _sizes(model: Any, growth: Growth) -> tuple[Plan, tuple[int, int]]:
     return planned, (model.num_parameters(), empty.num_parameters())
 
 
-def _contexts(
-    loaded: LoadedModel, config: GrowConfig, progress: Progress
-) -> dict[str, Int[Tensor, "context position"]]:
-    """Real text, and tokens drawn evenly."""
-    length = min(loaded.context, _CONTEXT, config.tokens)
-    many = -(-config.tokens // length)
-    compute = Compute(seed=config.seed)
-    corpus = open_corpus(config.text, "heldout")
-    packing = Packing(context=length, tokens=many * length, drop_bos=False)
-    real = pack(corpus, loaded.tokenizer, packing, compute, progress).ids[:many]
-    draw = compute.generator("random tokens")
-    drawn = torch.randint(loaded.vocabulary, (many, length), generator=draw)
-    return {"text": real.long(), "random": drawn}
-
-
-def _write(larger: Any, loaded: LoadedModel, config: GrowConfig, folder: Path) -> Any:
-    """Weights, configuration and tokenizer; returns the model that was written."""
-    dtype = DTYPES[config.dtype]
-    attention = larger.config._attn_implementation
-    final = build(type(larger), larger.config, larger.state_dict(), dtype, attention)
-    final.generation_config = larger.generation_config
-    with without_notices(), without_bars():
-        final.save_pretrained(folder)
-    source = Path(loaded.tokenizer.name_or_path)
-    for name in _COPIED:
-        if (source / name).exists():
-            shutil.copyfile(source / name, folder / name)
-    return final
-
-
-def _refuse_altered(final: Any, again: Any, out: Path) -> None:
-    """The files have to hold what was proved, bit for bit."""
-    wanted, came = final.state_dict(), again.state_dict()
-    wrong = [name for name in wanted if not torch.equal(wanted[name].float(), came[name].float())]
-    if wrong:
-        raise UserError(f"{out} was not written: opened again, {wrong[0]} (and {len(wrong) - 1} more) "
-                        "differs from what was saved")  # fmt: skip
-
-
 def _quantised(name: str | Path) -> list[str]:
     """Said before the model is opened, which may need packages that are not there."""
     path = Path(name).expanduser() / "config.json"
@@ -285,30 +241,3 @@ def _quantised(name: str | Path) -> list[str]:
         return []
     return [f"the weights of {name} are quantised, and rows and columns that are added would need "
             "scales of their own; grow the model that was quantised"]  # fmt: skip
-
-
-def _taken(out: Path | None) -> list[str]:
-    if out is None or not (out.exists() or out.is_symlink()):
-        return []
-    return [
-        f"{out} exists already and nothing is overwritten; name a folder that does not exist yet"
-    ]
-
-
-@contextmanager
-def _whole_folder(out: Path) -> Iterator[Path]:
-    """A folder that takes the name `out` when the block ends well, and is gone otherwise."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
-    try:
-        yield folder
-        mask = os.umask(0)
-        os.umask(mask)
-        folder.chmod(0o777 & ~mask)
-        for path in folder.iterdir():
-            path.chmod(0o666 & ~mask)
-        # On POSIX an empty folder would be replaced without a word.
-        refuse(_taken(out), "this growth")
-        folder.rename(out)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
