@@ -134,7 +134,9 @@ def growth_for(shape: Shape, crowd: Crowd, features: int, own: int, axes: bool =
     if not axes:
         return growth
     if not crowd.family.tied:
-        return Growth(mlp=features * own, residual=features)
+        # Configurations of transformers want a multiple of the heads whatever their width.
+        rounded = -(-features // shape.heads) * shape.heads
+        return Growth(mlp=features * own, residual=rounded)
     if features % shape.head == 0:
         return Growth(mlp=features * own, residual=features, heads=features // shape.head)
     # A pair of a rotary head has to stay whole.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -14,6 +14,7 @@ from monosemy.training.loop import Readings
 from monosemy.training.objectives import NextToken
 
 
+@runtime_checkable
 class Movable(Protocol):
     """What can be moved, and how far it has come."""
 
