@@ -53,18 +53,21 @@ def variance_assignment(given: Assignment, model: Any, rows: Rows, compute: Comp
     a = rows.neurons.double()
     spread = torch.linalg.cholesky(torch.cov(a.T) + 1e-9 * torch.eye(a.shape[1], dtype=a.dtype))
     u = torch.linalg.svd(down @ spread, full_matrices=False).U[:, : len(given)].T
-    reading = given.reading
+    reading, idlers = given.reading, len(given) - len(u)
+    if idlers:  # the stream has no more directions: the rest get a random one, and move nothing
+        more = _like(given.directions[:idlers], draw)
+        more = more - more.mean(1, keepdim=True) if found.family.centres else more
+        u = torch.cat([u, more / more.norm(dim=1, keepdim=True)])
+    read = u @ down
+    read[len(u) - idlers :] = 0
     idle = Reading(
-        (u @ down).float(),
+        read.float(),
         _like(reading.up, draw),
         None if reading.bias is None else torch.zeros_like(reading.bias),
         None if reading.gate is None else _like(reading.gate, draw),
         torch.zeros_like(reading.scale),
         torch.ones(len(u)),
     )
-    missing = len(given) - len(u)
-    if missing:  # more features than the stream has axes: the rest are random
-        raise ValueError(f"{len(given)} directions of a stream of {len(u)}")
     return replace(given, directions=u, reading=idle)
 
 

@@ -9,8 +9,8 @@ from monosemy.tensors.axes import Float, Int, Tensor
 from monosemy.tensors.codes import SparseCode
 from monosemy.tensors.compute import Compute
 
-BY = ("interference", "decodability", "density", "chance")
-"""Rules: most crosstalk from others, worst read from one axis, fires most, drawn at random."""
+BY = ("density", "interference", "chance")
+"""Rules: fires most, suffers most crosstalk from others, drawn at random."""
 # Rarer ones fire on too few held-out tokens to measure; denser ones are no features of anything.
 LEAST, MOST = 2e-3, 0.1
 
@@ -36,7 +36,7 @@ def choose(
     `UserError` where there are fewer.
     """
     few = (
-        f"{count} features asked for; {len(among)} fire on {LEAST:.1%} to {MOST:.0%} of the tokens read"
+        f"{count} features asked for; {len(among)} fire on {LEAST:.1%} to {MOST:.0%} of the tokens"
     )
     refuse([few] if len(among) < count else [], "this choice")
     if score is None:

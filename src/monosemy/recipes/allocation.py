@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,11 @@ from monosemy.foundation.errors import nearest
 from monosemy.foundation.progress import SILENT, Progress
 from monosemy.growth.allocate import Allocated, Assignment, allocate, growth_for, widened
 from monosemy.growth.arms import random_assignment, variance_assignment
+from monosemy.growth.choosing import candidates, choose, crosstalk, named, unknown_rule
 from monosemy.growth.double import build
 from monosemy.growth.reading import fit_reading
-from monosemy.recipes.allocation_ground import Ground
+from monosemy.recipes.allocation_ground import Chosen, Ground
 from monosemy.recipes.specimen import cross_entropy
-from monosemy.tensors.axes import Int, Tensor
 from monosemy.tensors.compute import DTYPES, Compute
 from monosemy.training.journal import Journal
 from monosemy.training.loop import Rhythm, Training, fit
@@ -37,7 +38,7 @@ class AllocationConfig:
     count: int = 16
     """Features, where none are named."""
     by: str = "density"
-    """What they are chosen by: interference, decodability, density or chance."""
+    """What they are chosen by: density, interference or chance."""
     own: int = 1
     """New neurons of the MLP for each feature."""
     axes: bool = True
@@ -74,6 +75,7 @@ class AllocationConfig:
             )
         if not 0 < self.learning_rate < math.inf:
             reasons.append(f"learning_rate = {self.learning_rate}; wanted a positive number")
+        reasons += unknown_rule(self.by)
         if self.autocast not in DTYPES:
             hint = nearest(self.autocast, DTYPES)
             reasons.append(f"autocast = {self.autocast!r}; known: {', '.join(DTYPES)}{hint}")
@@ -108,45 +110,59 @@ def open_heldout(ground: Ground) -> Any:
     return open_corpus(ground.recipe.text, "heldout")
 
 
-def assign(
-    ground: Ground, features: Int[Tensor, "feature"], config: AllocationConfig,
-    progress: Progress = SILENT,
-) -> Assignment:  # fmt: skip
-    """Learn to read `features`; nothing of the model changes."""
+def pick(ground: Ground, config: AllocationConfig, features: Sequence[int] = ()) -> Chosen:
+    """The latents named, or those that `config.by` chooses."""
+    density = ground.density
+    if features:
+        return ground.latents(named(list(features), density))
+    among = candidates(density)
     compute = Compute(seed=config.seed)
-    rows = ground.seen.rows(features)
+    score = {
+        "chance": lambda: None,
+        "density": lambda: density[among],
+        "interference": lambda: crosstalk(
+            ground.seen.code, ground.dictionary.W_dec.detach(), among
+        ),
+    }[config.by]()
+    return ground.latents(choose(config.count, among, score, compute))
+
+
+def assign(
+    ground: Ground, chosen: Chosen, config: AllocationConfig, progress: Progress = SILENT
+) -> Assignment:
+    """Learn to read what was chosen; nothing of the model changes."""
+    compute = Compute(seed=config.seed)
+    rows = ground.rows(chosen)
     reading = fit_reading(rows, ground.kind, config.own, config.crowd, compute, progress=progress)
-    directions = ground.crowd.directions(ground.model, ground.directions[features])
+    directions = ground.crowd.directions(ground.model, chosen.directions)
     return Assignment(ground.crowd, directions, reading, config.axes)
 
 
 def arm(
-    name: str, ground: Ground, assignment: Assignment, features: Int[Tensor, "feature"],
-    config: AllocationConfig,
-) -> tuple[Any, Allocated | None]:  # fmt: skip
+    name: str, ground: Ground, chosen: Chosen, assignment: Assignment, config: AllocationConfig
+) -> tuple[Any, Allocated | None]:
     """The model of one arm, before any update, in float32, and what moves in it.
 
-    ``allocated``, its controls of equal size (`growth.arms`), and ``continued``, the model as it is.
+    ``allocated``, and its controls of equal size (`growth.arms`).
     """
     compute = Compute(seed=config.seed)
     model = ground.model
-    if name == CONTINUED:
-        return _trainable(model), None
-    rows = ground.seen.rows(features)
-    growth = growth_for(ground.crowd.shape, ground.crowd, len(features), config.own, config.axes)
+    rows = ground.rows(chosen)
+    growth = growth_for(ground.crowd.shape, ground.crowd, len(assignment), config.own, config.axes)
     if name == "widened":
-        return _trainable(widened(model, growth, compute)[0]), None
+        return trainable(widened(model, growth, compute)[0]), None
     given = {
         "allocated": lambda: assignment,
         "random": lambda: random_assignment(assignment, rows, ground.kind, compute),
         "variance": lambda: variance_assignment(assignment, model, rows, compute),
     }[name]()
     done = allocate(model, given, growth, compute)
-    done.model = _trainable(done.model)
+    done.model = trainable(done.model)
     return done.model, done
 
 
-def _trainable(model: Any) -> Any:
+def trainable(model: Any) -> Any:
+    """A copy of `model` in float32 whose parameters learn."""
     attention = model.config._attn_implementation
     made = build(type(model), model.config, model.state_dict(), torch.float32, attention)
     made.generation_config = model.generation_config

@@ -48,19 +48,23 @@ class Seen:
     neurons: Float[Tensor, "token _"]
     document: Int[Tensor, "token"]
 
-    def values(self, features: Int[Tensor, "feature"]) -> Float[Tensor, "token feature"]:
-        """Of chosen latents; dense."""
-        place = torch.full((self.code.latents,), -1)
-        place[features] = torch.arange(len(features))
-        where = place[self.code.indices]
-        kept = where >= 0
-        full = torch.zeros(self.code.tokens, len(features))
-        full[self.code.rows[kept], where[kept]] = self.code.values[kept].float()
-        return full
 
-    def rows(self, features: Int[Tensor, "feature"]) -> Rows:
-        """What own neurons learn from."""
-        return Rows(self.x, self.neurons, self.values(features))
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """What gets an axis.
+
+    Attributes
+    ----------
+    names : latents by number, or relations by name.
+    directions : at the site.
+    values : on training tokens.
+    heldout : on held-out ones.
+    """
+
+    names: tuple[str, ...]
+    directions: Float[Tensor, "feature width"]
+    values: Float[Tensor, "token feature"]
+    heldout: Float[Tensor, "unseen feature"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,9 +94,34 @@ class Ground:
         return self.setting.loaded.model
 
     @property
-    def directions(self) -> Float[Tensor, "latent width"]:
-        """Decoder rows."""
-        return self.dictionary.W_dec.detach()
+    def density(self) -> Float[Tensor, "latent"]:
+        """Share of training tokens on which each latent fires."""
+        code = self.seen.code
+        return torch.bincount(code.indices, minlength=code.latents) / code.tokens
+
+    def rows(self, chosen: Chosen) -> Rows:
+        """What own neurons learn from."""
+        return Rows(self.seen.x, self.seen.neurons, chosen.values)
+
+    def latents(self, features: Int[Tensor, "feature"]) -> Chosen:
+        """Latents of the dictionary, with their decoder rows."""
+        return Chosen(
+            tuple(str(i) for i in features.tolist()),
+            self.dictionary.W_dec.detach()[features],
+            columns(self.seen.code, features),
+            columns(self.heldout.code, features),
+        )
+
+
+def columns(code: SparseCode, features: Int[Tensor, "feature"]) -> Float[Tensor, "token feature"]:
+    """Chosen columns of a code, dense."""
+    place = torch.full((code.latents,), -1)
+    place[features] = torch.arange(len(features))
+    where = place[code.indices]
+    kept = where >= 0
+    full = torch.zeros(code.tokens, len(features))
+    full[code.rows[kept], where[kept]] = code.values[kept].float()
+    return full
 
 
 def open_ground(

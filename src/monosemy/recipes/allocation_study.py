@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from monosemy.foundation import storage
 from monosemy.foundation.progress import SILENT, Progress
+from monosemy.growth.allocate import Allocated
 from monosemy.growth.arms import ARMS
-from monosemy.growth.choosing import candidates, choose, crosstalk, named
 from monosemy.recipes.allocation import (
     CONTINUED,
     AllocationConfig,
@@ -21,28 +18,11 @@ from monosemy.recipes.allocation import (
     assign,
     moved_at_once,
     open_texts,
+    pick,
     train_arm,
+    trainable,
 )
-from monosemy.recipes.allocation_ground import Ground
-from monosemy.tensors.axes import Int, Tensor
-from monosemy.tensors.compute import Compute
-
-
-def pick(
-    ground: Ground, config: AllocationConfig, features: Sequence[int] = ()
-) -> Int[Tensor, "feature"]:
-    """The features named, or those that `config.by` chooses."""
-    code = ground.seen.code
-    density = torch.bincount(code.indices, minlength=code.latents) / code.tokens
-    if features:
-        return named(list(features), density)
-    among = candidates(density)
-    compute = Compute(seed=config.seed)
-    if config.by == "chance":
-        return choose(config.count, among, None, compute)
-    if config.by == "density":
-        return choose(config.count, among, density[among], compute)
-    return choose(config.count, among, crosstalk(code, ground.directions, among), compute)
+from monosemy.recipes.allocation_ground import Chosen, Ground
 
 
 @dataclass(frozen=True)
@@ -62,30 +42,46 @@ def run_study(
     for seed in study.seeds:
         own = replace(config, seed=seed)
         texts = open_texts(ground, own, progress)
-        _one(ground, own, texts, None, None, CONTINUED, out / CONTINUED / str(seed), progress)
+        folder = out / CONTINUED / str(seed)
+        if not _finished(folder):
+            _train(trainable(ground.model), None, texts, own, CONTINUED, folder, progress)
         for count in study.counts:
-            features = pick(ground, replace(config, count=count))
-            given = replace(own, count=count)
-            folder = out / str(count)
-            assignment = assign(ground, features, given, progress)
-            facts = {
-                "fit": assignment.reading.fit.tolist(),
-                "features": features.tolist(),
-                "moved_at_once": moved_at_once(ground, assignment, texts),
-            }
-            storage.write_json(folder / f"reading-{seed}.json", facts)
-            for name in ARMS:
-                place = folder / name / str(seed)
-                _one(ground, given, texts, assignment, features, name, place, progress)
+            _count(ground, replace(own, count=count), texts, out / str(count), progress)
 
 
-def _one(
-    ground: Ground, config: AllocationConfig, texts: Texts, assignment: Any, features: Any,
-    name: str, folder: Path, progress: Progress,
-) -> None:  # fmt: skip
-    if (folder / "curve.json").exists():
+def chosen_for(ground: Ground, config: AllocationConfig, count: int) -> Chosen:
+    """The features of a count: the same for every seed, so that seeds are of all the rest."""
+    return pick(ground, replace(config, count=count, seed=0))
+
+
+def _count(
+    ground: Ground, config: AllocationConfig, texts: Texts, out: Path, progress: Progress
+) -> None:
+    folders = {name: out / name / str(config.seed) for name in ARMS}
+    if all(_finished(folder) for folder in folders.values()):
         return
-    model, moved = arm(name, ground, assignment, features, config)
-    size = sum(p.numel() for p in model.parameters())
+    chosen = chosen_for(ground, config, config.count)
+    assignment = assign(ground, chosen, config, progress)
+    facts = {
+        "features": list(chosen.names),
+        "fit": assignment.reading.fit.tolist(),
+        "moved_at_once": moved_at_once(ground, assignment, texts),
+    }
+    storage.write_json(out / f"reading-{config.seed}.json", facts)
+    for name, folder in folders.items():
+        if not _finished(folder):
+            model, moved = arm(name, ground, chosen, assignment, config)
+            _train(model, moved, texts, config, name, folder, progress)
+
+
+def _finished(folder: Path) -> bool:
+    return (folder / "curve.json").exists()
+
+
+def _train(
+    model: Any, moved: Allocated | None, texts: Texts, config: AllocationConfig, name: str,
+    folder: Path, progress: Progress,
+) -> None:  # fmt: skip
     curve = train_arm(model, moved, texts, config, folder, {"arm": name}, progress)
+    size = sum(p.numel() for p in model.parameters())
     storage.write_json(folder / "curve.json", {"curve": curve, "parameters": size})
