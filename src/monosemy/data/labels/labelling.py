@@ -71,13 +71,13 @@ def label(hierarchy: Hierarchy, corpus: Corpus, contexts: Contexts) -> Labels:
             "label the corpus that they were packed from"
         )
     found, strangers = list[tuple[int, int, str | None, str]](), 0
-    for index, places in _places(contexts):
+    for index, columns in places(contexts):
         document = texts[contexts.documents[index]]
         spans = hierarchy.spans(document)
         if spans is None:
             strangers += 1
             continue
-        for row, parent, child in _assigned(document.text, places, spans, hierarchy.rest):
+        for row, parent, child in _assigned(document.text, columns, spans, hierarchy.rest):
             found.append((row, index, parent, child))
     if not any(parent is not None for _, _, parent, _ in found):
         raise UserError(
@@ -116,8 +116,8 @@ def _renumbered(
     return table[numbers]  # NOTHING is -1, the last of the table
 
 
-def _places(contexts: Contexts) -> Iterator[tuple[int, Int[Tensor, "token _"]]]:
-    """Of each document: (kept row, first character, first character of the next token) of tokens.
+def places(contexts: Contexts) -> Iterator[tuple[int, Int[Tensor, "token _"]]]:
+    """By document: (kept row, first character, first character of the next token) of tokens.
 
     The last token has no next one: what it covers is unknown where the budget cut the document, so
     it is left out.
