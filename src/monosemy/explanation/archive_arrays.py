@@ -67,7 +67,8 @@ class Arrays:
     def below(self, name: str, values: np.ndarray, limit: int) -> np.ndarray:
         """`values`, read from `name`, as 64-bit numbers; refused where one is not below `limit`."""
         found = values.astype(np.int64)
-        if found.size and (int(found.max()) >= limit or int(found.min()) < 0):
+        signed = values.dtype.kind == "i"
+        if found.size and (int(found.max()) >= limit or (signed and int(found.min()) < 0)):
             raise self.damaged(name, f"it holds {int(found.max()):,}; wanted less than {limit:,}")
         return found
 

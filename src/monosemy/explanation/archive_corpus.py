@@ -24,6 +24,7 @@ class Corpus:
 
     def __init__(self, arrays: Arrays):
         self._arrays = arrays
+        self._known: dict[int, str] = {}  # texts that were asked for: at most the vocabulary
         self.contexts, self.length = arrays["corpus.ids"].shape
         self.vocabulary = len(arrays["corpus.vocabulary_start"]) - 1
         self.documents = len(arrays["corpus.names_start"]) - 1
@@ -35,11 +36,14 @@ class Corpus:
 
     def text(self, token: int) -> str:
         """The text of a token id."""
-        if not 0 <= token < self.vocabulary:
-            raise UserError(
-                f"token {token} is none of this archive's; ids go from 0 to {self.vocabulary - 1:,}"
-            )
-        return self._words("vocabulary", token)
+        if token not in self._known:
+            if not 0 <= token < self.vocabulary:
+                raise UserError(
+                    f"token {token} is none of this archive's; "
+                    f"ids go from 0 to {self.vocabulary - 1:,}"
+                )
+            self._known[token] = self._words("vocabulary", token)
+        return self._known[token]
 
     def document(self, number: int) -> str:
         """The name of a document."""

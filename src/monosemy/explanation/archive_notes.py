@@ -78,8 +78,10 @@ class Notes:
         self.writable = writable
         self._lock = threading.RLock()
         self._connection = self._connect()
-        # Ids have to differ between machines whose files are merged later, so no seed gives them.
-        self._new_id = lambda: uuid.uuid4().hex
+
+    def new_id(self) -> str:
+        """An id that no other entry has, here or in a file that is merged later."""
+        return uuid.uuid4().hex  # no seed: two machines must not draw the same
 
     def _connect(self) -> sqlite3.Connection:
         memory = self.path is None or (not self.writable and not self.path.exists())
@@ -274,6 +276,10 @@ class Notes:
             ).fetchall()
         return dict.fromkeys(KINDS, 0) | dict(rows)
 
+    def take(self, entries: Iterable[Entry]) -> int:
+        """Put entries in as they are, in one transaction: ids, authors and times stay."""
+        return self._write(entries)
+
     def merge(self, other: str | Path) -> int:
         """Take in all that another file holds, and what was removed there; how many entries changed.
 
@@ -326,7 +332,7 @@ class Notes:
         if feature is not None and feature < 0:
             raise UserError(f"feature is {feature}; wanted 0 or more")
         if kind not in NAMED:
-            key = self._new_id()
+            key = self.new_id()
         else:
             key = _named_id(kind, feature, name, author if kind == "rating" else None)
         now = time.time()
