@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -11,6 +13,24 @@ from monosemy.foundation.errors import UserError
 
 NOWHERE = -1
 """Offset of tokens that stand for no text."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Tokens of one document that stand together in one context.
+
+    Attributes
+    ----------
+    start : position of the first.
+    ids : their ids.
+    document : its name.
+    offset : character of the document at which they begin; `NOWHERE` where none stands for text.
+    """
+
+    start: int
+    ids: list[int]
+    document: str
+    offset: int
 
 
 class Corpus:
@@ -28,11 +48,6 @@ class Corpus:
         self.contexts, self.length = arrays["corpus.ids"].shape
         self.vocabulary = len(arrays["corpus.vocabulary_start"]) - 1
         self.documents = len(arrays["corpus.names_start"]) - 1
-
-    def ids(self, context: int, start: int, stop: int) -> list[int]:
-        """Token ids of positions `start` up to `stop` of a context."""
-        found = self._arrays["corpus.ids"][context, start:stop]
-        return self._arrays.below("corpus.ids", found, self.vocabulary).tolist()
 
     def text(self, token: int) -> str:
         """The text of a token id."""
@@ -71,50 +86,62 @@ class Corpus:
             raise self._arrays.damaged("corpus.run_start", "runs do not begin at 0 and rise")
         return starts
 
-    def run(self, place: int) -> int:
-        """The run that holds a place (``context * length + position``)."""
+    def pieces(
+        self,
+        contexts: Sequence[int],
+        peaks: Sequence[int],
+        starts: Sequence[int],
+        stops: Sequence[int],
+    ) -> list[Piece]:
+        """For each peak, what of positions `start` up to `stop` of its context is of its document."""
+        base = np.asarray(contexts, dtype=np.int64) * self.length
+        begin, end = base + np.asarray(starts), base + np.asarray(stops)
+        first, own, last = (
+            (np.searchsorted(self._starts, at, side="right") - 1).tolist()
+            for at in (begin, base + np.asarray(peaks), end - 1)
+        )
+        found = []
+        for k, (a, run, b) in enumerate(zip(first, own, last, strict=True)):
+            start, stop, document = int(begin[k]), int(end[k]), self._run_document(run)
+            for other in range(run - 1, a - 1, -1):
+                if self._run_document(other) != document:
+                    start = int(self._starts[other + 1])
+                    break
+            for other in range(run + 1, b + 1):
+                if self._run_document(other) != document:
+                    stop = int(self._starts[other])
+                    break
+            ids = self._flat(start, stop)
+            offset = self._offset(max(a, self._run(start)), start, stop)
+            found.append(Piece(start - int(base[k]), ids, self.document(document), offset))
+        return found
+
+    def _run(self, place: int) -> int:
         return int(np.searchsorted(self._starts, place, side="right")) - 1
 
-    def run_document(self, run: int) -> int:
-        """Number of the document that a run belongs to."""
-        found = self._arrays["corpus.run_document"][run : run + 1]
-        return int(self._arrays.below("corpus.run_document", found, self.documents)[0])
+    def _run_document(self, run: int) -> int:
+        found = int(self._arrays["corpus.run_document"][run])
+        if found >= self.documents:
+            raise self._arrays.damaged(
+                "corpus.run_document", f"it holds {found:,}; wanted less than {self.documents:,}"
+            )
+        return found
 
-    def within_document(self, context: int, peak: int, start: int, stop: int) -> tuple[int, int]:
-        """The part of positions `start` up to `stop` that belongs to the peak's document."""
-        base = context * self.length
-        first = last = self.run(base + peak)
-        document = self.run_document(first)
-        while self._starts[first] > base + start and self.run_document(first - 1) == document:
-            first -= 1
-        ends = len(self._starts)
-        while (
-            last + 1 < ends
-            and self._starts[last + 1] < base + stop
-            and self.run_document(last + 1) == document
-        ):
-            last += 1
-        end = int(self._starts[last + 1]) - base if last + 1 < ends else stop
-        return max(start, int(self._starts[first]) - base), min(stop, end)
+    def _flat(self, start: int, stop: int) -> list[int]:
+        found = self._arrays["corpus.ids"].reshape(-1)[start:stop]
+        return self._arrays.below("corpus.ids", found, self.vocabulary).tolist()
 
-    def origin(self, context: int, position: int, peak: int) -> tuple[str, int]:
-        """The peak's document, and the offset of the first token from `position` on that has one."""
-        base = context * self.length
-        run = self.run(base + position)
-        name = self.document(self.run_document(self.run(base + peak)))
-        while run + 1 < len(self._starts) and self._offset(run) == NOWHERE:
-            if self._starts[run + 1] > base + peak:
-                return name, NOWHERE
+    def _offset(self, run: int, start: int, stop: int) -> int:
+        """Offset of the first place from `start` up to `stop` that has one, from `run` on."""
+        offsets = self._arrays["corpus.run_offset"]
+        while run < len(self._starts) and self._starts[run] < stop:
+            if (offset := int(offsets[run])) != NOWHERE:
+                begin = int(self._starts[run])
+                before = self._arrays["corpus.ids"].reshape(-1)[begin : max(start, begin)]
+                before = self._arrays.below("corpus.ids", before, self.vocabulary)
+                return offset + int(self.lengths[before].sum())
             run += 1
-        if self._offset(run) == NOWHERE:
-            return name, NOWHERE
-        begin, place = int(self._starts[run]), max(base + position, int(self._starts[run]))
-        before = self._arrays["corpus.ids"].reshape(-1)[begin:place]
-        before = self._arrays.below("corpus.ids", before, self.vocabulary)
-        return name, self._offset(run) + int(self.lengths[before].sum())
-
-    def _offset(self, run: int) -> int:
-        return int(self._arrays["corpus.run_offset"][run])
+        return NOWHERE
 
     @cached_property
     def cuts(self) -> np.ndarray:
@@ -133,5 +160,17 @@ class Corpus:
 
     @cached_property
     def lengths(self) -> np.ndarray:
-        """Characters of every token's text."""
-        return np.array([len(text) for text in self.texts], dtype=np.int64)
+        """Characters of every token's text: its bytes that do not go on with a character."""
+        name = "corpus.vocabulary"
+        data, starts = self._arrays[name], self._arrays[f"{name}_start"].astype(np.int64)
+        if starts[0] != 0 or starts[-1] != len(data) or (np.diff(starts) < 0).any():
+            raise self._arrays.damaged(f"{name}_start", "texts do not begin at 0 and rise")
+        begins = (data & 0xC0) != 0x80
+        inner = starts[(starts > 0) & (starts < len(data))]
+        try:
+            data.tobytes().decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise self._arrays.damaged(name, f"it is not UTF-8 ({error})") from None
+        if not begins[inner].all():
+            raise self._arrays.damaged(f"{name}_start", "a text begins inside a character")
+        return np.diff(np.concatenate([[0], np.cumsum(begins)])[starts])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 
 from monosemy.explanation.archive_arrays import Arrays
-from monosemy.explanation.archive_corpus import Corpus
+from monosemy.explanation.archive_corpus import Corpus, Piece
 from monosemy.explanation.archive_layout import NEAR_MISS
 from monosemy.explanation.archive_records import ExampleRecord
 from monosemy.foundation.errors import UserError
@@ -43,30 +44,45 @@ class Examples:
             raise self._arrays.damaged(
                 "examples.nonzeros", f"feature {feature:,} has not as many values as are stored"
             )
+        groups_of = self._arrays["examples.group"][start:stop]
+        chosen = np.arange(stop - start)
+        if groups is not None:
+            chosen = np.flatnonzero(np.isin(groups_of, list(groups)))
+        contexts, peaks = self._places(start + chosen)
+        windows = self._corpus.pieces(contexts, peaks, *self._bounds(peaks, radius))
         found = []
-        for index, group in enumerate(self._arrays["examples.group"][start:stop].tolist()):
-            if groups is not None and group not in groups:
-                continue
+        for at, index in enumerate(chosen.tolist()):
             span = (int(ends[index] - nonzeros[index]), int(ends[index]))
-            record = self._record(start + index, index, group, span, radius)
+            record = self._record(
+                index, int(groups_of[index]), contexts[at], peaks[at], span, windows[at]
+            )
             above = low is None or record.value >= low
             if above and (high is None or record.value <= high):
                 found.append(record)
         return found
 
-    def place(self, row: int) -> tuple[int, int]:
-        """Context and position of a row's peak."""
-        context = self._arrays["examples.context"][row : row + 1]
-        peak = self._arrays["examples.peak"][row : row + 1]
-        context = self._arrays.below("examples.context", context, self._corpus.contexts)
-        peak = self._arrays.below("examples.peak", peak, self._corpus.length)
-        return int(context[0]), int(peak[0])
+    def _places(self, rows: np.ndarray) -> tuple[list[int], list[int]]:
+        """Contexts and positions of the peaks of some rows."""
+        contexts, peaks = (
+            self._arrays.below(name, self._arrays[name][rows], limit).tolist()
+            for name, limit in (
+                ("examples.context", self._corpus.contexts),
+                ("examples.peak", self._corpus.length),
+            )
+        )
+        return contexts, peaks
 
-    def window(self, context: int, peak: int, radius: int | None = None) -> tuple[int, int]:
-        """Positions shown around a peak: inside its context and its document."""
+    def _bounds(self, peaks: list[int], radius: int | None) -> tuple[list[int], list[int]]:
+        """First and one past the last position of windows inside their contexts."""
         reach = self._radius if radius is None else radius
-        start, stop = max(0, peak - reach), min(self._corpus.length, peak + reach + 1)
-        return self._corpus.within_document(context, peak, start, stop)
+        length = self._corpus.length
+        return [max(0, p - reach) for p in peaks], [min(length, p + reach + 1) for p in peaks]
+
+    def row(self, row: int) -> tuple[int, int, Piece]:
+        """Context and position of a row's peak, and the text shown around it."""
+        contexts, peaks = self._places(np.array([row]))
+        pieces = self._corpus.pieces(contexts, peaks, *self._bounds(peaks, None))
+        return contexts[0], peaks[0], pieces[0]
 
     def window_bounds(self, peaks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """First and one past the last position of the stored windows around many peaks."""
@@ -74,28 +90,32 @@ class Examples:
         return np.maximum(0, peaks - self._radius), stop
 
     def _record(
-        self, row: int, index: int, group: int, span: tuple[int, int], radius: int | None
+        self, index: int, group: int, context: int, peak: int, span: tuple[int, int], piece: Piece
     ) -> ExampleRecord:
-        context, peak = self.place(row)
         base, width = self._stored_window(peak)
-        places = self._arrays["examples.position"][span[0] : span[1]]
-        places = self._arrays.below("examples.position", places, width) + base
-        values = self._arrays["examples.value"][span[0] : span[1]].astype(np.float64)
-        start, stop = self.window(context, peak, radius)
-        shown = np.zeros(stop - start)
-        inside = (places >= start) & (places < stop)
-        shown[places[inside] - start] = values[inside]
-        value, margin = float(shown[peak - start]), None
+        places = self._arrays["examples.position"][span[0] : span[1]].tolist()
+        values = self._arrays["examples.value"][span[0] : span[1]].tolist()
+        start, length = piece.start, len(piece.ids)
+        shown = [0.0] * length
+        for place, value in zip(places, values, strict=True):
+            if place >= width:
+                raise self._arrays.damaged(
+                    "examples.position", f"place {place} of a window of {width} tokens"
+                )
+            if not math.isfinite(value):
+                raise self._arrays.damaged("examples.value", f"an activation is {value}")
+            if 0 <= base + place - start < length:
+                shown[base + place - start] = value
+        value, margin = shown[peak - start], None
         if group == NEAR_MISS:
             value, margin = 0.0, value
             shown[peak - start] = 0.0
-        ids = self._corpus.ids(context, start, stop)
-        document, offset = self._corpus.origin(context, start, peak)
-        known = (max(0, base - start), min(stop, base + width) - start)
+        known = (max(0, base - start), min(length, base + width - start))
         return ExampleRecord(
-            index=index, group=group, context=context, document=document, offset=offset,
-            peak=peak, start=start, ids=ids, tokens=[self._corpus.text(i) for i in ids],
-            activations=shown.tolist(), known=known, value=value, margin=margin,
+            index=index, group=group, context=context, document=piece.document,
+            offset=piece.offset, peak=peak, start=start, ids=piece.ids,
+            tokens=[self._corpus.text(i) for i in piece.ids], activations=shown, known=known,
+            value=value, margin=margin,
         )  # fmt: skip
 
     def _stored_window(self, peak: int) -> tuple[int, int]:

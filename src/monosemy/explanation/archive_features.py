@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -50,7 +50,9 @@ class Features:
             tokens=self._words(
                 self._pairs("profile.token_ids", "profile.token_shares", feature, True)
             ),
-            positions=self._row("profile.positions", feature),
+            positions=[
+                v if math.isfinite(v) else 0.0 for v in self._row("profile.positions", feature)
+            ],
             sources=[
                 (self._corpus.document(self._inside(names, i, self._corpus.documents)), share)
                 for i, share in sources
@@ -65,9 +67,7 @@ class Features:
         """Features whose parent it is, rising."""
         if "parent" not in self._columns:
             return []
-        parents, order = self._families
-        low, high = np.searchsorted(parents, [feature, feature + 1])
-        return order[low:high].tolist()
+        return np.flatnonzero(self._arrays["column.parent"] == feature).tolist()
 
     def of_token(self, token: int) -> list[tuple[int, float]]:
         """Features that own a token, with the share of their activation mass on it."""
@@ -79,18 +79,12 @@ class Features:
         shares = self._arrays["tokens.share"][start:stop]
         return list(zip(found.tolist(), shares.tolist(), strict=True))
 
-    @cached_property
-    def _families(self) -> tuple[np.ndarray, np.ndarray]:
-        parents = self._arrays["column.parent"]
-        order = np.argsort(parents, kind="stable")
-        return parents[order], order
-
     def _statistics(self, feature: int) -> dict[str, float | int | None]:
         found: dict[str, float | int | None] = {}
         for name in self._columns:
             if name not in ("flags", "parent"):
                 value = self._arrays[f"column.{name}"][feature].item()
-                found[name] = None if value != value else value
+                found[name] = value if math.isfinite(value) else None
         return found
 
     def _set_flags(self, feature: int) -> list[str]:
@@ -132,10 +126,12 @@ class Features:
     ) -> list[tuple[int, float]]:
         """Filled places of two arrays of one shape: NaN is an empty one, and so is a share of 0."""
         pairs = zip(self._row(ids, feature), self._row(values, feature), strict=True)
-        return [(i, v) for i, v in pairs if v == v and not (shares and v == 0)]
+        return [(i, v) for i, v in pairs if math.isfinite(v) and not (shares and v == 0)]
 
     def _inside(self, name: str, value: int, limit: int) -> int:
-        return int(self._arrays.below(name, np.array([value]), limit)[0])
+        if not 0 <= value < limit:
+            raise self._arrays.damaged(name, f"it holds {value:,}; wanted less than {limit:,}")
+        return value
 
 
 def _bars(counts: list[int], low: float, high: float, trim: bool) -> Bars:
@@ -144,7 +140,7 @@ def _bars(counts: list[int], low: float, high: float, trim: bool) -> Bars:
     used = steps
     while trim and used and not counts[used - 1]:
         used -= 1
-    if not used or not high > low:
+    if not used or not (math.isfinite(low) and math.isfinite(high) and high > low):
         return Bars([], [])
     edges = [low + (high - low) * step / steps for step in range(used + 1)]
     return Bars(edges, counts[:used])

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -50,8 +49,8 @@ class FeatureRecord:
     children: list[int]
 
     def to_json(self) -> dict[str, Any]:
-        """Plain lists, numbers and strings; never NaN, which is not JSON."""
-        return plain(asdict(self))
+        """Plain lists, numbers and strings; all numbers are finite, as JSON's are."""
+        return plain(vars(self))
 
 
 @dataclass(frozen=True)
@@ -88,19 +87,20 @@ class ExampleRecord:
 
     def to_json(self) -> dict[str, Any]:
         """Plain lists, numbers and strings."""
-        return plain(asdict(self))
+        # Shallow: a page holds dozens, and nothing inside but `known` is not plain already.
+        return {**vars(self), "known": list(self.known)}
 
 
 def plain(value: Any) -> Any:
-    """`value` with lists for tuples and `None` for numbers that JSON lacks.
+    """`value` with lists for tuples, and objects for records.
 
-    >>> plain({"a": (1, float("nan"))})
-    {'a': [1, None]}
+    >>> plain({"a": (1, [(2, "b")])})
+    {'a': [1, [[2, 'b']]]}
     """
+    if isinstance(value, Bars):
+        return vars(value)
     if isinstance(value, dict):
         return {key: plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
         return [plain(part) for part in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
     return value

@@ -101,12 +101,13 @@ class Searcher:
         self, pattern: regex.Pattern[str], seconds: float
     ) -> tuple[np.ndarray, np.ndarray, bool]:
         """First and one past the last letter of every match, in the joined corpus."""
+        pieces = self._pieces  # decoding them is not the pattern's fault
         deadline = time.monotonic() + seconds
         starts: list[int] = []
         ends: list[int] = []
         complete = True
         try:
-            for base, text in self._pieces:
+            for base, text in pieces:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     complete = False
@@ -142,9 +143,9 @@ class Searcher:
     def _hit(
         self, row: int, tokens: np.ndarray, starts: np.ndarray, ends: np.ndarray
     ) -> Hit | None:
-        context, peak = self._examples.place(row)
+        context, _, piece = self._examples.row(row)
         base = context * self._corpus.length
-        start, stop = self._examples.window(context, peak)
+        start, stop = piece.start, piece.start + len(piece.ids)
         first = int(np.searchsorted(tokens, base + start))
         if first == len(tokens) or tokens[first] >= base + stop:
             return None  # the match lies in another document
