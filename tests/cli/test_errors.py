@@ -9,7 +9,7 @@ from monosemy.data.text import split_of
 from monosemy.foundation.errors import Interrupted
 
 VERBS = (
-    "demo, sites, specimen, capture, train, sweep, evaluate, absorption, sharing, truth, grow, "
+    "demo, sites, specimen, capture, train, sweep, evaluate, absorption, probe, sharing, truth, grow, allocate, "
     "census, lab, inspect, convert, doctor"
 )
 KNOWN = (

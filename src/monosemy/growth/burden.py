@@ -28,14 +28,18 @@ class Decodability:
     ks : the dimensions.
     axes : from the k axes of the stream that together read best, chosen greedily on other documents.
     subspace : from k dimensions of partial least squares, any directions; invariant.
-    axes_interval, subspace_interval : 95 % of the mean over features, documents drawn again.
+    whole : from all dimensions; invariant.
+    axes_interval, subspace_interval, whole_interval : 95 % of the mean over features, documents drawn
+        again.
     """
 
     ks: tuple[int, ...]
     axes: Float[Tensor, "k feature"]
     subspace: Float[Tensor, "k feature"]
+    whole: Float[Tensor, "1 feature"]
     axes_interval: list[tuple[float, float]]
     subspace_interval: list[tuple[float, float]]
+    whole_interval: list[tuple[float, float]]
 
     def to_json(self) -> dict[str, object]:
         """Means over features by k, with their intervals."""
@@ -45,6 +49,8 @@ class Decodability:
             "axes_interval": [list(pair) for pair in self.axes_interval],
             "subspace": self.subspace.mean(1).tolist(),
             "subspace_interval": [list(pair) for pair in self.subspace_interval],
+            "whole": float(self.whole.mean()),
+            "whole_interval": list(self.whole_interval[0]),
         }
 
 
@@ -83,15 +89,15 @@ def decodability(
     covariance = x[fitted].T @ x[fitted] / int(fitted.sum())
     covariance.diagonal().add_(1e-9 * float(covariance.diagonal().mean()) + 1e-15)
     c = x[fitted].T @ z[fitted] / int(fitted.sum())
-    held, sums = document[~fitted], list[tuple[Tensor, np.ndarray, np.ndarray]]()
-    for weights in (_by_axes(covariance, c, ks), _by_krylov(covariance, c, ks)):
+    whole = [torch.linalg.solve(covariance, c)]
+    found, intervals = list[Tensor](), list[list[tuple[float, float]]]()
+    for weights in (_by_axes(covariance, c, ks), _by_krylov(covariance, c, ks), whole):
         error = torch.stack([(z[~fitted] - x[~fitted] @ w).square() for w in weights])
-        sums.append(_r2(error, z[~fitted].square(), held, seed))
-    (axes, low_a, high_a), (subspace, low_s, high_s) = sums
-    return Decodability(
-        tuple(ks), axes, subspace, list(zip(low_a.tolist(), high_a.tolist(), strict=True)),
-        list(zip(low_s.tolist(), high_s.tolist(), strict=True)),
-    )  # fmt: skip
+        r2, low, high = _r2(error, z[~fitted].square(), document[~fitted], seed)
+        found.append(r2)
+        intervals.append(list(zip(low.tolist(), high.tolist(), strict=True)))
+    axes, subspace, everything = found
+    return Decodability(tuple(ks), axes, subspace, everything, *intervals)
 
 
 def _by_axes(

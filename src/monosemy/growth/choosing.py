@@ -9,8 +9,8 @@ from monosemy.tensors.axes import Float, Int, Tensor
 from monosemy.tensors.codes import SparseCode
 from monosemy.tensors.compute import Compute
 
-BY = ("density", "interference", "chance")
-"""Rules: fires most, suffers most crosstalk from others, drawn at random."""
+BY = ("density", "interference", "burden", "chance")
+"""Rules: fires most, suffers most crosstalk, is worst read from one axis, drawn at random."""
 # Rarer ones fire on too few held-out tokens to measure; denser ones are no features of anything.
 LEAST, MOST = 2e-3, 0.1
 

@@ -16,17 +16,21 @@ from monosemy.foundation.errors import nearest
 from monosemy.foundation.progress import SILENT, Progress
 from monosemy.growth.allocate import Allocated, Assignment, allocate, growth_for, widened
 from monosemy.growth.arms import random_assignment, variance_assignment
+from monosemy.growth.burden import decodability
 from monosemy.growth.choosing import candidates, choose, crosstalk, named, unknown_rule
 from monosemy.growth.double import build
 from monosemy.growth.reading import fit_reading
-from monosemy.recipes.allocation_ground import Chosen, Ground
+from monosemy.recipes.allocation_ground import Chosen, Ground, columns, read_stream
 from monosemy.recipes.specimen import cross_entropy
+from monosemy.tensors.axes import Float, Int, Tensor
 from monosemy.tensors.compute import DTYPES, Compute
 from monosemy.training.journal import Journal
 from monosemy.training.loop import Rhythm, Training, fit
 from monosemy.training.moving import LearnWhileMoving
 from monosemy.training.optim import OptimConfig, Optimiser
 
+# One token in so many says how a thousand candidates are read.
+_SKIP = 4
 CONTINUED = "continued"
 """The model trained on as it is: fewer parameters than every arm."""
 
@@ -38,7 +42,7 @@ class AllocationConfig:
     count: int = 16
     """Features, where none are named."""
     by: str = "density"
-    """What they are chosen by: density, interference or chance."""
+    """What they are chosen by: density, interference, burden or chance."""
     own: int = 1
     """New neurons of the MLP for each feature."""
     axes: bool = True
@@ -123,8 +127,17 @@ def pick(ground: Ground, config: AllocationConfig, features: Sequence[int] = ())
         "interference": lambda: crosstalk(
             ground.seen.code, ground.dictionary.W_dec.detach(), among
         ),
+        "burden": lambda: -_from_one_axis(ground, among),
     }[config.by]()
     return ground.latents(choose(config.count, among, score, compute))
+
+
+def _from_one_axis(ground: Ground, among: Int[Tensor, "candidate"]) -> Float[Tensor, "candidate"]:
+    """R² of each feature from the one axis of the stream that reads it best."""
+    stream = read_stream(ground, ground.model, ground.seen.contexts)[::_SKIP]
+    values = columns(ground.seen.code, among)[::_SKIP]
+    found = decodability(stream, values, ground.seen.document[::_SKIP], ks=(1,))
+    return found.axes[0].float()
 
 
 def assign(

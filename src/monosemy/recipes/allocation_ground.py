@@ -17,6 +17,7 @@ from monosemy.growth import crowd as crowds
 from monosemy.growth import layout
 from monosemy.growth.crowd import Crowd
 from monosemy.growth.reading import Kind, Rows
+from monosemy.models import tap
 from monosemy.models.sites import resolve
 from monosemy.recipes.absorption import open_dictionary
 from monosemy.recipes.recipe import DictionaryRecipe
@@ -26,6 +27,8 @@ from monosemy.tensors.codes import SparseCode
 
 # Tokens encoded at once.
 _CHUNK = 4096
+# One held-out context in so many, for the sake of more documents.
+_SPREAD = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +147,7 @@ def open_ground(
                        "features that get an axis need one place")  # fmt: skip
     refuse(reasons, f"allocation from {run}")
     setting = open_setting(recipe, "train", tokens, progress)
-    unseen = open_setting(recipe, "heldout", heldout, progress)
+    unseen = open_setting(recipe, "heldout", heldout * _SPREAD, progress)
     loaded = setting.loaded
     if not loaded.is_causal:
         raise UserError(f"{recipe.model} is an encoder: it predicts no next token, so there is no loss "
@@ -152,10 +155,23 @@ def open_ground(
     found = crowds.crowd(loaded.model, setting.site)
     dictionary.check_width(setting.site.width, f"site {setting.site.name}")
     seen, other = (
-        _see(setting, dictionary, found, one.contexts, f"read {split}", progress)
-        for one, split in ((setting, "train"), (unseen, "heldout"))
+        _see(setting, dictionary, found, contexts, f"read {split}", progress)
+        for contexts, split in (
+            (setting.contexts, "train"),
+            (unseen.contexts[::_SPREAD], "heldout"),
+        )
     )
     return Ground(recipe, dictionary, setting, found, _kind(loaded.model, found), seen, other)
+
+
+@torch.no_grad()
+def read_stream(ground: Ground, model: Any, contexts: Contexts) -> Float[Tensor, "token stream"]:
+    """The stream behind the MLP that moves features, at kept tokens."""
+    site = resolve(model, ground.crowd.behind)
+    parts = []
+    for ids, kept in zip(contexts.ids.split(32), contexts.kept.split(32), strict=True):
+        parts.append(tap.read(model, [site], ids)[site.name][kept].float())
+    return torch.cat(parts)
 
 
 @torch.no_grad()

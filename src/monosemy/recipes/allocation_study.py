@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from monosemy.foundation import storage
-from monosemy.foundation.progress import SILENT, Progress
+from monosemy.foundation.errors import refuse
+from monosemy.foundation.progress import SILENT, Progress, Task
 from monosemy.growth.allocate import Allocated
 from monosemy.growth.arms import ARMS
 from monosemy.recipes.allocation import (
@@ -22,7 +24,9 @@ from monosemy.recipes.allocation import (
     train_arm,
     trainable,
 )
-from monosemy.recipes.allocation_ground import Chosen, Ground
+from monosemy.recipes.allocation_burden import measure_burden
+from monosemy.recipes.allocation_ground import Chosen, Ground, open_ground
+from monosemy.training.journal import Journal, provenance
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,109 @@ class Study:
     """Features that get an axis."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Of everything but the choice of features."""
+
+    def problems(self) -> list[str]:
+        """Why nothing can be compared so."""
+        reasons = [f"count {count}; wanted at least 1" for count in self.counts if count < 1]
+        if not self.counts:
+            reasons.append("no counts; wanted numbers of features such as 16,64,256")
+        if not self.seeds:
+            reasons.append("no seeds; wanted at least 1")
+        return reasons
+
+
+def study_allocation(
+    run: str | Path, config: AllocationConfig, study: Study, out: Path,
+    changes: dict[str, str] | None = None, progress: Progress = SILENT,
+) -> dict[str, Any]:  # fmt: skip
+    """Train everything below `out`, measure the burden of every arm, write ``out/study.json``.
+
+    Stopped, it goes on where it was.
+
+    Errors
+    ------
+    `UserError` with every reason at once before anything is trained.
+    """
+    refuse(config.problems() + study.problems(), "this study")
+    ground = open_ground(run, config.tokens, config.heldout, changes, progress)
+    run_study(ground, config, study, out, progress)
+    found: dict[str, Any] = {
+        "model": ground.recipe.model,
+        "site": ground.recipe.site,
+        "text": ground.recipe.text,
+        "counts": list(study.counts),
+        "seeds": list(study.seeds),
+        "config": asdict(config),
+        "continued": [_read(out / CONTINUED / str(seed)) for seed in study.seeds],
+        "results": {},
+        **provenance(),
+    }
+    many = len(study.counts) * len(study.seeds) * (len(ARMS) + 1)
+    with progress.task("measure burden", many, "models") as task:
+        for count in study.counts:
+            found["results"][str(count)] = _measured(ground, config, study, out, count, task)
+    storage.write_json(out / "study.json", found)
+    return found
+
+
+def _measured(
+    ground: Ground, config: AllocationConfig, study: Study, out: Path, count: int, task: Task
+) -> dict[str, Any]:
+    """Curves and burdens of one number of features, seed by seed."""
+    chosen = chosen_for(ground, config, count)
+    arms: dict[str, list[dict[str, Any]]] = {name: [] for name in ("before", *ARMS)}
+    readings = []
+    for seed in study.seeds:
+        own = replace(config, count=count, seed=seed)
+        before = out / str(count) / f"before-{seed}.json"
+        arms["before"].append(
+            {
+                "burden": _burden(
+                    before, ground, chosen, lambda: (trainable(ground.model), None), seed
+                )
+            }
+        )
+        task.advance()
+        assignment = None
+        for name in ARMS:
+            folder = out / str(count) / name / str(seed)
+
+            def trained(
+                name: str = name, folder: Path = folder, own: AllocationConfig = own
+            ) -> Any:
+                nonlocal assignment
+                assignment = assignment or assign(ground, chosen, own)
+                model, moved = arm(name, ground, chosen, assignment, own)
+                state = Journal(folder, _about(folder)).load()
+                assert state is not None
+                model.load_state_dict(state["program"]["module"])
+                return model.eval(), moved if name == "allocated" else None
+
+            burden = _burden(folder / "burden.json", ground, chosen, trained, seed)
+            arms[name].append({**_read(folder), "burden": burden})
+            task.advance()
+        readings.append(
+            storage.read_json(out / str(count) / f"reading-{seed}.json", "the readings")
+        )
+    return {"arms": arms, "readings": readings}
+
+
+def _burden(
+    path: Path, ground: Ground, chosen: Chosen, opened: Callable[[], tuple[Any, Any]], seed: int
+) -> dict[str, Any]:
+    """What was measured before, or is measured now."""
+    if not path.exists():
+        model, moved = opened()
+        storage.write_json(path, measure_burden(ground, chosen, model, moved, seed))
+    return storage.read_json(path, "a burden")
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    return storage.read_json(folder / "run.json", "the run's description")["configuration"]
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    return storage.read_json(folder / "curve.json", "a curve")
 
 
 def run_study(
