@@ -37,6 +37,7 @@ EXCEPTIONS = {
         f"data/concepts/{name}.py": "tests/data/concepts/test_python.py says by hand what it marks"
         for name in ("expressions", "nodes", "python_set", "python_words", "syntax")
     },
+    "evaluation/probing/ranks.py": "test_single.py beside it compares it with one column at a time",
     "__main__.py": "one line that calls the command line, which tests/cli runs",
     "growth/families.py": "a table that tests/growth/test_expand.py tries on every family",
     "models/families.py": "a table that tests/models/test_sites.py compares with real models",
