@@ -98,9 +98,9 @@ def made_source() -> type[Rows]:
 
 @pytest.fixture(scope="session")
 def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Archive:
-    """An archive of 300 features drawn from a seed, with parents."""
+    """An archive of 120 features drawn from a seed, with parents."""
     folder = tmp_path_factory.mktemp("synthetic") / "archive"
-    return synthetic_archive(folder, 300, contexts=64, length=32, vocabulary=200, hierarchical=True)
+    return synthetic_archive(folder, 120, contexts=64, length=32, vocabulary=200, hierarchical=True)
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ class Features:
     def record(self, feature: int) -> FeatureRecord:
         """All but the examples."""
         raised, lowered = (
-            self._words(self._pairs(f"logits.{side}_ids", f"logits.{side}_values", feature))
+            self._words(f"logits.{side}_ids", f"logits.{side}_values", feature)
             for side in ("raised", "lowered")
         )
         sources = self._pairs("profile.documents", "profile.document_shares", feature, True)
@@ -47,9 +47,7 @@ class Features:
             logit_histogram=self._logits(feature),
             raised=raised,
             lowered=lowered,
-            tokens=self._words(
-                self._pairs("profile.token_ids", "profile.token_shares", feature, True)
-            ),
+            tokens=self._words("profile.token_ids", "profile.token_shares", feature, True),
             positions=[
                 v if math.isfinite(v) else 0.0 for v in self._row("profile.positions", feature)
             ],
@@ -115,8 +113,14 @@ class Features:
         pairs = self._pairs(name, f"neighbours.{relation}.value", feature)
         return [(self._inside(name, other, self._features), value) for other, value in pairs]
 
-    def _words(self, pairs: list[tuple[int, float]]) -> list[tuple[int, str, float]]:
-        return [(token, self._corpus.text(token), value) for token, value in pairs]
+    def _words(
+        self, ids: str, values: str, feature: int, shares: bool = False
+    ) -> list[tuple[int, str, float]]:
+        """Token ids of one array with their texts and the values of another."""
+        return [
+            (token, self._corpus.text(self._inside(ids, token, self._corpus.vocabulary)), value)
+            for token, value in self._pairs(ids, values, feature, shares)
+        ]
 
     def _row(self, name: str, feature: int) -> list[Any]:
         return self._arrays[name][feature].tolist() if name in self._arrays else []

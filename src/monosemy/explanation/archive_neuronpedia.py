@@ -12,7 +12,8 @@ from typing import Any
 
 from monosemy.explanation.archive import Archive
 from monosemy.explanation.archive_layout import NEAR_MISS, RANDOM, TOP
-from monosemy.explanation.archive_notes import Entry, Notes
+from monosemy.explanation.archive_notes import Notes
+from monosemy.explanation.archive_notes_schema import Entry
 from monosemy.explanation.archive_records import Bars, ExampleRecord, FeatureRecord
 from monosemy.foundation.errors import UserError
 from monosemy.foundation.progress import SILENT, Progress

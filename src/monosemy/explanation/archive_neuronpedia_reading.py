@@ -13,7 +13,8 @@ from typing import Any
 
 from monosemy.explanation.archive import NOTES, Archive
 from monosemy.explanation.archive_imported import Imported, Row
-from monosemy.explanation.archive_notes import Entry, Notes
+from monosemy.explanation.archive_notes import Notes
+from monosemy.explanation.archive_notes_schema import Entry
 from monosemy.foundation.errors import UserError
 from monosemy.foundation.progress import SILENT, Progress
 from monosemy.foundation.storage import read_json

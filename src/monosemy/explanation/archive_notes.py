@@ -11,7 +11,6 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from monosemy.explanation.archive_notes_schema import (
     KINDS,
     MERGE,
     NAMED,
+    Entry,
     create,
     refuse_other,
     refuse_strangers,
@@ -30,29 +30,6 @@ _PATIENCE = 30.0
 _COLUMNS = ("id", "kind", "feature", "name", "text", "author", "archive", "created", "changed",
             "removed", "data")  # fmt: skip
 _LONGEST = 100_000
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One label, note, tag, place in a list, view, steering run or rating.
-
-    Attributes are those of the table `entries` in docs/formats/archive.md.
-    """
-
-    id: str
-    kind: str
-    feature: int | None
-    name: str
-    text: str
-    author: str
-    archive: str
-    created: float
-    changed: float
-    data: dict[str, Any] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON."""
-        return asdict(self)
 
 
 class Notes:
@@ -343,14 +320,18 @@ class Notes:
         rows = 0
         with self._transaction() as connection:
             for e in entries:
-                changed = e.changed
-                if e.kind in NAMED:  # said again: later than what was, whatever the clocks say
-                    was = connection.execute("SELECT changed FROM entries WHERE id = ?", [e.id])
-                    changed = max([changed, *(math.nextafter(row[0], math.inf) for row in was)])
+                created, changed = e.created, e.changed
+                if e.kind in NAMED:
+                    was = connection.execute(
+                        "SELECT created, changed, removed FROM entries WHERE id = ?", [e.id]
+                    ).fetchone()
+                    if was:  # said again: later than what was, whatever the clocks say
+                        created = created if was[2] else was[0]
+                        changed = max(changed, math.nextafter(was[1], math.inf))
                 data = json.dumps(e.data, sort_keys=True, ensure_ascii=False, allow_nan=False)
                 connection.execute(
                     MERGE,
-                    [e.id, e.kind, e.feature, e.name, e.text, e.author, e.archive, e.created,
+                    [e.id, e.kind, e.feature, e.name, e.text, e.author, e.archive, created,
                      changed, 0, data],
                 )  # fmt: skip
                 rows += 1

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from monosemy.foundation.errors import UserError
 
@@ -12,6 +14,30 @@ VERSION = 1
 KINDS = ("label", "note", "tag", "list", "view", "steering", "rating")
 NAMED = ("tag", "list", "view", "rating")
 """Kinds that are there once for each name."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One label, note, tag, place in a list, view, steering run or rating.
+
+    Attributes are those of the table `entries` in docs/formats/archive.md.
+    """
+
+    id: str
+    kind: str
+    feature: int | None
+    name: str
+    text: str
+    author: str
+    archive: str
+    created: float
+    changed: float
+    data: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON."""
+        return asdict(self)
+
 
 _TABLES = f"""
 CREATE TABLE IF NOT EXISTS entries (
