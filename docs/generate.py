@@ -1,4 +1,4 @@
-"""Write the generated pages of docs/: ``--help`` of every verb, and every key of a recipe.
+"""Write the generated pages of docs/: ``--help`` of verbs, keys of recipes, labelled concepts.
 
 ``python docs/generate.py`` writes them; ``python docs/generate.py --check`` names the pages that
 differ from what would be written, and exits with 1 if there are any.
@@ -18,6 +18,8 @@ from typing import Any
 import click
 
 from monosemy.cli import VERBS, cli
+from monosemy.data.concepts.catalogue import NAMES, open_concepts
+from monosemy.data.concepts.sets import LAST, Concept
 from monosemy.recipes.catalogue import RECIPES
 from monosemy.recipes.recipe import DictionaryRecipe
 from monosemy.recipes.specimen import SpecimenRecipe
@@ -30,7 +32,8 @@ NOTICE = "<!-- Written by docs/generate.py; change the code and run `make docs`.
 def pages() -> dict[str, str]:
     """Every generated page: its path under docs/, and its text."""
     found = {f"cli/{verb}.md": _verb_page(verb) for verb in VERBS}
-    return {"cli/index.md": _overview_page(), **found, "recipe-keys.md": _keys_page()}
+    return {"cli/index.md": _overview_page(), **found, "recipe-keys.md": _keys_page(),
+            "concepts.md": _concepts_page()}  # fmt: skip
 
 
 def stale(docs: Path) -> list[str]:
@@ -186,6 +189,52 @@ def _shown(value: Any) -> str:
     if isinstance(value, tuple):
         return ", ".join(f"`{one}`" for one in value)
     return f"`{value:_}`" if type(value) is int and value >= 10_000 else f"`{value}`"
+
+
+# --- concepts ------------------------------------------------------------------------------------
+
+
+def _concepts_page() -> str:
+    parts = []
+    for name in NAMES:
+        source = open_concepts(name)
+        groups = dict.fromkeys(one.group for one in source.concepts.concepts)
+        tables = "\n".join(
+            _group_table(group, [one for one in source.concepts.concepts if one.group == group])
+            for group in groups
+        )
+        parts.append(
+            f"## {name}: {len(source.concepts)} concepts\n\n{_sentence(source.about)}\n\n{tables}"
+        )
+    return (
+        f"{NOTICE}# Labelled concepts\n\n"
+        "What `monosemy probe` knows of tokens from their text alone. A token has a concept where all\n"
+        "its characters have it, and every concept above it; where only some have it, it counts on\n"
+        "neither side. Under *last*, only the last token of a word has the concept, because a model\n"
+        "that reads from left to right has not seen it before. `--lists` adds kinds of thing to\n"
+        "english.\n\n" + "\n".join(parts)
+    )
+
+
+def _group_table(group: str, concepts: list[Concept]) -> str:
+    cells = [
+        (one.name, ", ".join(one.parents), LAST if one.token == LAST else "", one.about)
+        for one in concepts
+    ]
+    rows = "".join(f"| {' | '.join(map(_cell, row))} |\n" for row in cells)
+    head = "| concept | is a kind of | token | a token has it |\n| --- | --- | --- | --- |\n"
+    return f"### {group}\n\n{head}{rows}"
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:] + "."
+
+
+def _cell(text: str) -> str:
+    escaped = text.replace("\\", "\\\\")
+    for sign in "|*_<>[]`":
+        escaped = escaped.replace(sign, f"\\{sign}")
+    return escaped
 
 
 if __name__ == "__main__":

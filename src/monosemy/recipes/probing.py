@@ -151,11 +151,14 @@ class Probed:
     def _concept(self, place: int) -> dict[str, Any]:
         one = self.table.concepts.concepts[self.kept.numbers[place]]
         probes = self.probes[DICTIONARY]
+        counts = probes.outcomes[self.config.ks[0]].counts[:, place].astype(np.float64)
+        share = float(counts[:, [0, 2]].sum() / max(counts.sum(), 1))
         return {
             "name": one.name,
             "group": one.group,
             "parents": list(one.parents),
-            "tokens": int(probes.outcomes[self.config.ks[0]].counts[:, place, [0, 2]].sum()),
+            "tokens": int(counts[:, [0, 2]].sum()),
+            "f1_of_always": 2 * share / (1 + share),
             "best": [int(fold[place, 0]) for fold in probes.chosen],
             "speaks_for": [bool(fold[place]) for fold in probes.rising],
             DICTIONARY: {

@@ -84,15 +84,19 @@ def _best(report: Report) -> Table:
         "best latent, fold by fold",
     ):
         table.add_column(name, justify="left" if "best" in name else "right", no_wrap=True)
-    ordered = sorted(report["concepts"], key=lambda one: -one["dictionary"][k]["f1"]["value"])
+    ordered = sorted(
+        report["concepts"],
+        key=lambda one: one["f1_of_always"] - one["dictionary"][k]["f1"]["value"],
+    )
     for one in ordered[:_LISTED]:
         found = one["dictionary"][k]
         signed = [f"{latent}" if up else f"−{latent}"
                   for latent, up in zip(one["best"], one["speaks_for"], strict=True)]  # fmt: skip
         latents = signed[0] if len(set(signed)) == 1 else " ".join(signed)
         table.add_row(
-            one["name"], f"{one['tokens']:,}", _cell(found["f1"]), _cell(found["auc"]), latents
-        )
+            one["name"], f"{one['tokens']:,}", f"{one['f1_of_always']:.3f}", _cell(found["f1"]),
+            _short(found["auc"]), latents,
+        )  # fmt: skip
     return table
 
 
@@ -110,7 +114,11 @@ def _cell(one: Mapping[str, Any] | None) -> str:
         return "–"
     if one.get("low") is None:
         return f"{one['value']:.3f}"
-    return f"{one['value']:.3f} [{one['low']:.3f}, {one['high']:.3f}]"
+    return f"{one['value']:.3f}\n{one['low']:.3f}–{one['high']:.3f}"
+
+
+def _short(one: Mapping[str, Any]) -> str:
+    return "–" if one["value"] is None else f"{one['value']:.3f}"
 
 
 # --- drawing --------------------------------------------------------------------------------------
