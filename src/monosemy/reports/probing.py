@@ -94,7 +94,7 @@ def _best(report: Report) -> Table:
                   for latent, up in zip(one["best"], one["speaks_for"], strict=True)]  # fmt: skip
         latents = signed[0] if len(set(signed)) == 1 else " ".join(signed)
         table.add_row(
-            one["name"], f"{one['tokens']:,}", f"{one['f1_of_always']:.3f}", _cell(found["f1"]),
+            one["name"], f"{one['tokens']:,}", f"{one['f1_of_always']:.3f}", _short(found["f1"]),
             _short(found["auc"]), latents,
         )  # fmt: skip
     return table
@@ -147,7 +147,8 @@ def _draw(report: Report, **how: Any) -> bytes:
         left, right = figure.subplots(1, 2)
         _panel(left, report, "auc", "AUC")
         _panel(right, report, "f1", "F1")
-        right.legend(frameon=False, fontsize=8, loc="best")
+        named = right.get_legend_handles_labels()
+        figure.legend(*named, frameon=False, fontsize=8, loc="outside right upper")
         figure.savefig(file, **how)
     return file.getvalue()
 
