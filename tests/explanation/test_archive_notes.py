@@ -241,3 +241,13 @@ def test_what_was_said_to_be_written_survives_a_kill(path):
             for number in range(last + 1):
                 assert f"run {attempt} says {number}" in {e.text for e in notes.labels(number)}
                 assert notes.tags(number) == ["shared"]
+
+
+def test_words_in_very_many_entries_are_given_as_they_were_written(path, monkeypatch):
+    notes = Notes(path)
+    notes.label_many((feature, f"token {'rare' * (feature == 7)}") for feature in range(10))
+    ranked = [feature for feature, _, _ in notes.search("token", limit=3)]
+    monkeypatch.setattr("monosemy.explanation.archive_notes._RANKED", 5)
+    assert [feature for feature, _, _ in notes.search("token", limit=3)] == [0, 1, 2]
+    assert [feature for feature, _, _ in notes.search("rare", limit=3)] == [7]
+    assert ranked == [0, 1, 2]

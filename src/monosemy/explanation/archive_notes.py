@@ -30,6 +30,7 @@ _PATIENCE = 30.0
 _COLUMNS = ("id", "kind", "feature", "name", "text", "author", "archive", "created", "changed",
             "removed", "data")  # fmt: skip
 _LONGEST = 100_000
+_RANKED = 20_000
 
 
 class Notes:
@@ -230,17 +231,25 @@ class Notes:
         """Labels, notes and tags that hold all of `words`, best first: (feature, text, rank).
 
         The last word may be the beginning of one. Smaller ranks are better (BM25, as SQLite counts).
+        Words that more than 20,000 entries hold are not ranked, which would take a second for a
+        million: those written first are given.
         """
         terms = [word.replace('"', '""') for word in words.split()]
         terms = [term for term in terms if any(letter.isalnum() for letter in term)]
         if not terms:
             return []
         query = " ".join(f'"{term}"' for term in terms) + "*"
+        found = "SELECT rowid, rank FROM words WHERE words MATCH ?"
         with self._lock:
+            many = self._connection.execute(
+                "SELECT count(*) FROM (SELECT rowid FROM words WHERE words MATCH ? LIMIT ?)",
+                [query, _RANKED + 1],
+            ).fetchone()[0]
+            order = "" if many > _RANKED else "ORDER BY rank"
             rows = self._connection.execute(
                 "SELECT e.feature, CASE WHEN e.text = '' THEN e.name ELSE e.text END, w.rank "
-                "FROM words w JOIN entries e ON e.rowid = w.rowid "
-                "WHERE words MATCH ? AND e.feature IS NOT NULL ORDER BY w.rank, e.rowid LIMIT ?",
+                f"FROM ({found} {order} LIMIT ?) w "
+                "JOIN entries e ON e.rowid = w.rowid ORDER BY w.rank, e.rowid",
                 [query, int(limit)],
             ).fetchall()
         return [(int(feature), text, float(rank)) for feature, text, rank in rows]
@@ -317,25 +326,23 @@ class Notes:
         return Entry(key, kind, number, name, text, author, self.archive, now, now, data)
 
     def _write(self, entries: Iterable[Entry]) -> int:
-        rows = 0
         with self._transaction() as connection:
-            for e in entries:
-                created, changed = e.created, e.changed
-                if e.kind in NAMED:
-                    was = connection.execute(
-                        "SELECT created, changed, removed FROM entries WHERE id = ?", [e.id]
-                    ).fetchone()
-                    if was:  # said again: later than what was, whatever the clocks say
-                        created = created if was[2] else was[0]
-                        changed = max(changed, math.nextafter(was[1], math.inf))
-                data = json.dumps(e.data, sort_keys=True, ensure_ascii=False, allow_nan=False)
-                connection.execute(
-                    MERGE,
-                    [e.id, e.kind, e.feature, e.name, e.text, e.author, e.archive, created,
-                     changed, 0, data],
-                )  # fmt: skip
-                rows += 1
-        return rows
+            rows = (self._row(connection, entry) for entry in entries)
+            return connection.executemany(MERGE, rows).rowcount
+
+    def _row(self, connection: sqlite3.Connection, entry: Entry) -> list[Any]:
+        """An entry as it is put in. Said again, it is later than it was, whatever the clocks say."""
+        e, created, changed = entry, entry.created, entry.changed
+        if e.kind in NAMED:
+            was = connection.execute(
+                "SELECT created, changed, removed FROM entries WHERE id = ?", [e.id]
+            ).fetchone()
+            if was:
+                created = created if was[2] else was[0]
+                changed = max(changed, math.nextafter(was[1], math.inf))
+        data = json.dumps(e.data, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        return [e.id, e.kind, e.feature, e.name, e.text, e.author, e.archive, created, changed, 0,
+                data]  # fmt: skip
 
     def _remove(self, key: str) -> bool:
         with self._transaction() as connection:
