@@ -1,3 +1,4 @@
+import hashlib
 import itertools
 import os
 import random
@@ -251,3 +252,21 @@ def test_words_in_very_many_entries_are_given_as_they_were_written(path, monkeyp
     assert [feature for feature, _, _ in notes.search("token", limit=3)] == [0, 1, 2]
     assert [feature for feature, _, _ in notes.search("rare", limit=3)] == [7]
     assert ranked == [0, 1, 2]
+
+
+def test_ids_and_marks_are_those_of_the_format(path):
+    notes = Notes(path)
+    entry = notes.tag(3, "ödd", "me")
+    assert entry.id == hashlib.sha256('["tag", 3, "ödd"]'.encode()).hexdigest()
+    rated = notes.rate(3, "rubric", 1, "me").id
+    assert rated == hashlib.sha256(b'["rating", 3, "rubric", "me"]').hexdigest()
+    view = notes.save_view("v", {}).id
+    assert view == hashlib.sha256(b'["view", null, "v"]').hexdigest()
+    label = notes.label(3, "x").id
+    assert len(label) == 32
+    assert set(label) <= set("0123456789abcdef")
+    notes.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    head = path.read_bytes()[:100]
+    assert (head[68:72], head[60:64]) == (b"mono", b"\0\0\0\1")
