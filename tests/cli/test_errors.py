@@ -9,8 +9,8 @@ from monosemy.data.text import split_of
 from monosemy.foundation.errors import Interrupted
 
 VERBS = (
-    "demo, sites, specimen, capture, train, sweep, evaluate, absorption, probe, sharing, truth, grow, allocate, "
-    "census, lab, inspect, convert, doctor"
+    "demo, sites, specimen, capture, train, sweep, evaluate, absorption, probe, sharing, truth, grow, "
+    "allocate, census, lab, inspect, convert, doctor"
 )
 KNOWN = (
     "built in: demo, residual, relu, jumprelu, gated, matryoshka, lista, matching_pursuit, "

@@ -74,7 +74,7 @@ def test_an_edit_is_the_difference_of_two_decodings(dictionary, rows, latent):
 
 
 def test_ablation_takes_out_what_the_latent_wrote(dictionary, rows, latent):
-    """Every decoder here is affine in its code, so that is the latent's row alone (and its family's)."""
+    """Every decoder here is affine in its code, so that is the latent's row (and its family's)."""
     code = dictionary.code(rows)
     edited = Ablate(dictionary, latent).change(code)
     taken = code.dense() - edited.dense()
@@ -127,10 +127,11 @@ def test_an_added_direction_is_of_length_one(dictionary, rows, latent):
 
 def test_other_numbers_are_refused(dictionary):
     m = dictionary.latents
-    for make in (lambda i: Ablate(dictionary, i), lambda i: Set(dictionary, i, 1.0),
-                 lambda i: Scale(dictionary, i, 1.0), lambda i: Add.of(dictionary, i, 1.0)):  # fmt: skip
+    made = (lambda i: Ablate(dictionary, i), lambda i: Set(dictionary, i, 1.0),
+            lambda i: Scale(dictionary, i, 1.0), lambda i: Add.of(dictionary, i, 1.0))  # fmt: skip
+    for make in made:
         for i in (-1, m):
-            with pytest.raises(UserError, match=f"no latent {i} in a dictionary of {m}; they are"):
+            with pytest.raises(UserError, match=f"no latent {i} in a dictionary of {m};"):
                 make(i)
 
 

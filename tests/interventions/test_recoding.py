@@ -128,16 +128,16 @@ def told(**entries):
 
 FAMILIES = {
     "a parent goes with all below it": (
-        dict(z0=1, z2=2, z6=3, z1=4), 0, 0.0, dict(z1=4)),
-    "a child goes with its own child": (dict(z0=1, z2=2, z6=3), 2, 0.0, dict(z0=1)),
-    "a parent that is changed keeps its child": (dict(z0=1, z2=2), 0, 5.0, dict(z0=5, z2=2)),
-    "a child of a silent parent stays silent": (dict(z1=1), 2, 5.0, dict(z1=1)),
+        {"z0": 1, "z2": 2, "z6": 3, "z1": 4}, 0, 0.0, {"z1": 4}),
+    "a child goes with its own child": ({"z0": 1, "z2": 2, "z6": 3}, 2, 0.0, {"z0": 1}),
+    "a parent that is changed keeps its child": ({"z0": 1, "z2": 2}, 0, 5.0, {"z0": 5, "z2": 2}),
+    "a child of a silent parent stays silent": ({"z1": 1}, 2, 5.0, {"z1": 1}),
     "a child takes its sibling's place, and its nephew's": (
-        dict(z0=1, z2=2, z6=3, z1=4, z4=5), 3, 7.0, dict(z0=1, z3=7, z1=4, z4=5)),
+        {"z0": 1, "z2": 2, "z6": 3, "z1": 4, "z4": 5}, 3, 7.0, {"z0": 1, "z3": 7, "z1": 4, "z4": 5}),
     "a child that is taken out leaves its sibling": (
-        dict(z0=1, z2=2, z6=3), 3, 0.0, dict(z0=1, z2=2, z6=3)),
-    "a silent parent can be woken": (dict(z1=1), 0, 2.0, dict(z0=2, z1=1)),
-    "the last latent is nobody's parent and nobody": (dict(z0=1, z9=1), 0, 0.0, dict(z9=1)),
+        {"z0": 1, "z2": 2, "z6": 3}, 3, 0.0, {"z0": 1, "z2": 2, "z6": 3}),
+    "a silent parent can be woken": ({"z1": 1}, 0, 2.0, {"z0": 2, "z1": 1}),
+    "the last latent is nobody's parent and nobody": ({"z0": 1, "z9": 1}, 0, 0.0, {"z9": 1}),
 }  # fmt: skip
 
 

@@ -101,3 +101,23 @@ def small_library(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Corpus]:
 
     monkeypatch.setattr(specimen, "open_corpus", corpus)
     return corpus
+
+
+@pytest.fixture(scope="session")
+def allocation_run(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run on the tiny model's neurons, with enough text to measure a feature on."""
+    from monosemy.recipes.dictionary import train_dictionary
+
+    folder = tmp_path_factory.mktemp("allocation")
+    names = [f"{i}.txt" for i in range(400)]
+    (folder / "texts").mkdir()
+    for split, many in (("heldout", 16), ("train", 40)):
+        for i, name in enumerate([n for n in names if split_of(n) == split][:many]):
+            (folder / "texts" / name).write_text(words(120, seed=i + many), encoding="utf-8")
+    small = DictionaryRecipe(
+        model=str(model_folder), text=str(folder / "texts"), tokens=2048, context=32, latents=64,
+        k=4, batch=64, block=256, objective=ObjectiveConfig(aux=0.1, aux_k=4),
+        optim=OptimConfig(learning_rate=0.01),
+    )  # fmt: skip
+    train_dictionary(small, folder / "run")
+    return folder / "run"

@@ -18,9 +18,9 @@ if TYPE_CHECKING:  # matplotlib takes a second to import, so it is imported when
 Report = Mapping[str, Any]
 COLOURS = dict(zip(("allocated", "widened", "random", "variance", "continued"), (*SERIES[:4], MUTED),
                    strict=True))  # fmt: skip
-WORDS = {"before": "before", "allocated": "own axes", "widened": "wider, nothing assigned",
-         "random": "random directions", "variance": "largest variances",
-         "continued": "trained on as it is"}  # fmt: skip
+WORDS = {"before": "before", "allocated": "own axes", "widened": "wider only",
+         "random": "random directions", "variance": "top variances",
+         "continued": "as it is"}  # fmt: skip
 """What the arms are called."""
 
 

@@ -27,6 +27,7 @@ EXPERIMENTS = {
     "adversarial": "What a small step of the input costs.",
     "computation": "Absolute values in superposition.",
     "privileged": "Neurons of one meaning, and of many.",
+    "allocation": "An axis of one's own, and what it ends.",
 }
 _ALL = "all"
 

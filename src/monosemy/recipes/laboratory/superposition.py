@@ -29,6 +29,11 @@ EXPERIMENTS = {
     "adversarial": ("toy_adversarial", "PlateauSettings", "What a small step of the input costs."),
     "computation": ("toy_computation", "ComputationSettings", "Absolute values in superposition."),
     "privileged": ("toy_privileged", "PrivilegedSettings", "Neurons of one meaning, and of many."),
+    "allocation": (
+        "toy_allocation",
+        "AllocationSettings",
+        "An axis of one's own, and what it ends.",
+    ),
 }
 """Name -> its module, its settings, one line."""
 
