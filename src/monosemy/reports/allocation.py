@@ -50,7 +50,7 @@ def _burden_table(arms: Mapping[str, Report]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("burden", no_wrap=True)
     for name in arms:
-        table.add_column(WORDS[name], justify="right")
+        table.add_column(WORDS[name], justify="right", overflow="fold")
     for key, (words, _) in MEASURES.items():
         table.add_row(words, *[said(numbers_of(burden)[key]) for burden in arms.values()])
     return table
@@ -99,7 +99,7 @@ def study_report(found: Report) -> RenderableType:
         table.add_column("", no_wrap=True)
         names = arm_names(found, count)
         for name in names:
-            table.add_column(WORDS[name], justify="right")
+            table.add_column(WORDS[name], justify="right", overflow="fold")
         for words, cells in rows:
             table.add_row(words, *[cells.get(name, "") for name in names])
         parts += [table, ""]
