@@ -126,7 +126,7 @@ def loss_figures(found: Report) -> str:
     """The study's losses: a panel for each number of features, the mean of all seeds."""
 
     def draw(figure: Figure) -> None:
-        panels = figure.subplots(1, len(found["counts"]), sharey=True, squeeze=False)[0]
+        panels = figure.subplots(1, len(found["counts"]), squeeze=False)[0]
         for axes, count in zip(panels, found["counts"], strict=True):
             arms = found["results"][str(count)]["arms"]
             for name in ("continued", "widened", "random", "variance", "allocated"):
