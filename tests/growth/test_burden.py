@@ -77,7 +77,8 @@ def test_an_own_axis_is_read_by_one_column():
 
 def test_a_level_is_reached_between_readings():
     curve = [(0.0, 4.0), (100.0, 5.0), (200.0, 3.0), (300.0, 2.0)]
-    assert reach(curve, 4.5) == 0.0
+    assert reach(curve, 6.0) == 0.0
+    assert reach(curve, 4.5) == pytest.approx(125)  # it was below it before it went up
     assert reach(curve, 3.5) == pytest.approx(175)
     assert reach(curve, 2.0) == pytest.approx(300)
     assert reach(curve, 1.0) is None

@@ -56,7 +56,7 @@ def prompt(loaded):
 def edit(model, site):
     """Strong enough to change what is written."""
     dictionary = FlatDictionary.random(24, 40, TopK(4), torch.Generator().manual_seed(0)).eval()
-    return lambda value=9.0: placed(Set(dictionary, 3, value), site)
+    return lambda value=30.0: placed(Set(dictionary, 3, value), site)
 
 
 SAMPLING = Sampling(tokens=10, samples=3, temperature=0.9, seed=4)
@@ -117,8 +117,7 @@ def test_a_cache_changes_no_text(loaded, prompt, edit, temperature, where):
     sampling = replace(SAMPLING, temperature=temperature, where=where)
     with_cache = generate(loaded, prompt, edit(), sampling)
     assert with_cache == generate(loaded, prompt, edit(), replace(sampling, cache=False))
-    if temperature:  # so small a model says its favourite letter whatever it is told
-        assert with_cache != generate(loaded, prompt, {}, sampling)
+    assert with_cache != generate(loaded, prompt, {}, sampling)
 
 
 @pytest.mark.parametrize("where", ["all", "prompt", "new"])

@@ -60,6 +60,14 @@ def test_side_by_side_and_split_undo_each_other(sizes):
         assert torch.equal(one.columns(first, first + size).dense(), full[layer])
 
 
+def test_stacked_codes_are_the_stacked_matrices():
+    full = torch.cat([FULL, torch.zeros(1, FULL.shape[1]), FULL.flip(0)])
+    parts = [SparseCode.from_dense(part) for part in full.split([2, len(full) - 2])]
+    one, whole = SparseCode.stacked(parts), SparseCode.from_dense(full)
+    assert torch.equal(one.dense(), full)
+    assert torch.equal(one.offsets, whole.offsets)
+
+
 def test_a_split_does_not_ask_for_an_order_within_tokens():
     offsets, indices = torch.tensor([0, 3, 5]), torch.tensor([4, 0, 3, 2, 1])
     code = SparseCode(offsets, indices, torch.arange(1.0, 6.0), 5)

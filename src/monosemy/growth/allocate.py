@@ -25,7 +25,7 @@ import torch
 
 from monosemy.foundation.errors import UserError, refuse
 from monosemy.growth import layout
-from monosemy.growth.crowd import Crowd, effective, same_direction
+from monosemy.growth.crowd import Crowd, readers_behind, same_direction
 from monosemy.growth.expand import expand, problems
 from monosemy.growth.families import family_of
 from monosemy.growth.plan import Plan
@@ -192,19 +192,9 @@ def _teach(weights: layout.Layout, done: Allocated) -> None:
     family = given.crowd.family
     v = torch.zeros(len(given), plan.stream.size, dtype=torch.float64)
     v[:, plan.stream.places] = given.directions.double()
-
-    def taught(holder: layout.Weights, reader: str, norm: str) -> Tensor:
-        read, gain = effective(holder, reader, norm, family)
-        return same_direction(read, gain, v, done.axes, family.centres)
-
-    for block in weights.blocks[given.crowd.layer + 1 :]:
-        for norm, readers in (("before attention", "qkv"), ("before mlp", ("gate", "up"))):
-            for reader in readers:
-                if f"{reader}.weight" in block:
-                    block[f"{reader}.weight"] = taught(block, f"{reader}.weight", norm)
-    outside = weights.outside
-    read, gain = outside["head"].double(), outside["final.weight"].double() + family.offset
-    outside["head"] = same_direction(read, gain, v, done.axes, family.centres)
+    for one in readers_behind(weights, given.crowd.layer, family):
+        taught = same_direction(one.read, one.gain, v, done.axes, family.centres)
+        one.holder[one.name] = taught
 
 
 def _set_own(block: layout.Weights, done: Allocated) -> None:

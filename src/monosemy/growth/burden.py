@@ -199,13 +199,15 @@ def reading_weights(
 
 
 def reach(curve: Sequence[tuple[float, float]], level: float) -> float | None:
-    """Tokens after which the loss first is at or below `level`, between readings linearly; or `None`.
+    """Tokens after which the loss is at or below `level` to the end, between readings linearly.
 
-    `curve` is (tokens, loss), tokens rising.
+    `None` where it ends above. `curve` is (tokens, loss), tokens rising. To the end, because training
+    may begin by going up from where the model came from.
     """
-    for (before, high), (after, low) in zip(curve, curve[1:], strict=False):
-        if high <= level:
-            return before
-        if low <= level:
-            return before + (after - before) * (high - level) / (high - low)
-    return curve[-1][0] if curve and curve[-1][1] <= level else None
+    above = max((place for place, (_, loss) in enumerate(curve) if loss > level), default=-1)
+    if above == len(curve) - 1:
+        return None
+    if above < 0:
+        return curve[0][0]
+    (before, high), (after, low) = curve[above], curve[above + 1]
+    return before + (after - before) * (high - level) / (high - low)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from monosemy.foundation.errors import refuse
 from monosemy.growth import layout
 from monosemy.growth.families import FAMILIES, Family, family_of
-from monosemy.growth.layout import Weights
+from monosemy.growth.layout import Layout, Weights
 from monosemy.growth.shapes import Shape, shape_of
 from monosemy.models.sites import Site
 from monosemy.tensors.axes import Float, Tensor
@@ -117,12 +118,36 @@ def problems(model: Any, site: Site) -> list[str]:
     return reasons
 
 
-def effective(
-    weights: Weights, reader: str, norm: str, family: Family
-) -> tuple[Float[Tensor, "out width"], Float[Tensor, "width"]]:
-    """A reader of the stream and the gains of the norm before it, both in double precision."""
-    gain = weights[f"{norm}.weight"].double() + family.offset
-    return weights[reader].double(), gain
+@dataclass(frozen=True, eq=False)
+class Reader:
+    """A matrix that reads the stream, and the gains of the norm before it, in double precision.
+
+    Attributes
+    ----------
+    holder, name : where the matrix lies in a `Layout`.
+    """
+
+    holder: Weights
+    name: str
+    read: Float[Tensor, "out width"]
+    gain: Float[Tensor, "width"]
+
+
+def readers_behind(weights: Layout, layer: int, family: Family) -> Iterator[Reader]:
+    """Everything that reads the stream behind the MLP of `layer`, the unembedding last.
+
+    Where that is the embedding itself, it is read as such.
+    """
+    found = [
+        (block, f"{name}.weight", f"{norm}.weight")
+        for block in weights.blocks[layer + 1 :]
+        for norm, names in (("before attention", "qkv"), ("before mlp", ("gate", "up")))
+        for name in names
+    ]
+    head = "head" if "head" in weights.outside else "embed"
+    for holder, name, norm in [*found, (weights.outside, head, "final.weight")]:
+        if name in holder:
+            yield Reader(holder, name, holder[name].double(), holder[norm].double() + family.offset)
 
 
 def _side_by_side(model: Any) -> bool:

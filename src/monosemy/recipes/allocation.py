@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from monosemy.data.streams import TokenStream
+from monosemy.data.text import open_corpus
 from monosemy.data.tokens import Contexts, Packing, pack
 from monosemy.foundation.errors import nearest
 from monosemy.foundation.progress import SILENT, Progress
@@ -102,16 +103,9 @@ def open_texts(ground: Ground, config: AllocationConfig, progress: Progress = SI
     wanted = max(config.steps * config.batch, 1) * length
     packing = Packing(context=length, tokens=wanted, drop_bos=False)
     train = pack(setting.corpus, loaded.tokenizer, packing, compute, progress)
-    unseen = open_heldout(ground)
+    unseen = open_corpus(ground.recipe.text, "heldout")
     held = replace(packing, tokens=config.loss_tokens)
     return Texts(train, pack(unseen, loaded.tokenizer, held, compute, progress))
-
-
-def open_heldout(ground: Ground) -> Any:
-    """The held-out documents of the run's text."""
-    from monosemy.data.text import open_corpus
-
-    return open_corpus(ground.recipe.text, "heldout")
 
 
 def pick(ground: Ground, config: AllocationConfig, features: Sequence[int] = ()) -> Chosen:

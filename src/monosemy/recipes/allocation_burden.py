@@ -10,7 +10,7 @@ import torch
 from monosemy.growth import layout
 from monosemy.growth.allocate import Allocated
 from monosemy.growth.burden import decodability, interference, reading_weights
-from monosemy.growth.crowd import effective
+from monosemy.growth.crowd import readers_behind
 from monosemy.growth.curvature import top_eigenvalue
 from monosemy.growth.double import build
 from monosemy.growth.families import family_of
@@ -74,16 +74,8 @@ def _readers(ground: Ground, model: Any) -> Float[Tensor, "out stream"]:
     family = family_of(model.config)
     assert family is not None
     weights = layout.read(model, family, shape_of(model.config, family))
-    found = []
-    for block in weights.blocks[ground.crowd.layer + 1 :]:
-        for norm, names in (("before attention", "qkv"), ("before mlp", ("gate", "up"))):
-            for name in names:
-                if f"{name}.weight" in block:
-                    read, gain = effective(block, f"{name}.weight", norm, family)
-                    found.append(read * gain)
-    head = weights.outside.get("head", weights.outside["embed"]).double()
-    found.append(head * (weights.outside["final.weight"].double() + family.offset))
-    readers = torch.cat(found)
+    every = readers_behind(weights, ground.crowd.layer, family)
+    readers = torch.cat([one.read * one.gain for one in every])
     return readers - readers.mean(1, keepdim=True) if family.centres else readers
 
 

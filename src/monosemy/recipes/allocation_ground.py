@@ -200,14 +200,7 @@ def _see(
     at_site, x, neurons = (by_name[site.name] for site in sites)
     codes = [dictionary.code(part.to(dictionary.b_dec)) for part in at_site.split(_CHUNK)]
     document = contexts.document[contexts.kept].long()
-    return Seen(contexts, at_site, _joined(codes), x, neurons, document)
-
-
-def _joined(codes: list[SparseCode]) -> SparseCode:
-    counts = torch.cat([code.counts for code in codes])
-    offsets = torch.cat([torch.zeros(1, dtype=torch.int64), counts.cumsum(0)])
-    indices, values = (torch.cat([getattr(c, n) for c in codes]) for n in ("indices", "values"))
-    return SparseCode(offsets, indices, values.float(), codes[0].latents)
+    return Seen(contexts, at_site, SparseCode.stacked(codes), x, neurons, document)
 
 
 def _kind(model: Any, found: Crowd) -> Kind:

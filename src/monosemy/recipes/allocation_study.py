@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -85,57 +84,41 @@ def study_allocation(
 def _measured(
     ground: Ground, config: AllocationConfig, study: Study, out: Path, count: int, task: Task
 ) -> dict[str, Any]:
-    """Curves and burdens of one number of features, seed by seed."""
+    """Curves and burdens of one number of features, seed by seed; burdens are kept beside curves."""
     chosen = chosen_for(ground, config, count)
+    folder = out / str(count)
     arms: dict[str, list[dict[str, Any]]] = {name: [] for name in ("before", *ARMS)}
-    readings = []
     for seed in study.seeds:
+        kept = {"before": folder / f"before-{seed}.json"}
+        kept |= {name: folder / name / str(seed) / "burden.json" for name in ARMS}
+        missing = [name for name, path in kept.items() if not path.exists()]
         own = replace(config, count=count, seed=seed)
-        before = out / str(count) / f"before-{seed}.json"
-        arms["before"].append(
-            {
-                "burden": _burden(
-                    before, ground, chosen, lambda: (trainable(ground.model), None), seed
-                )
-            }
-        )
-        task.advance()
-        assignment = None
-        for name in ARMS:
-            folder = out / str(count) / name / str(seed)
-
-            def trained(
-                name: str = name, folder: Path = folder, own: AllocationConfig = own
-            ) -> Any:
-                nonlocal assignment
-                assignment = assignment or assign(ground, chosen, own)
+        assignment = assign(ground, chosen, own) if set(missing) & set(ARMS) else None
+        for name in missing:
+            if name == "before" or assignment is None:
+                model, moved = trainable(ground.model), None
+            else:
                 model, moved = arm(name, ground, chosen, assignment, own)
-                state = Journal(folder, _about(folder)).load()
-                assert state is not None
-                model.load_state_dict(state["program"]["module"])
-                return model.eval(), moved if name == "allocated" else None
-
-            burden = _burden(folder / "burden.json", ground, chosen, trained, seed)
-            arms[name].append({**_read(folder), "burden": burden})
+                _load_trained(model, folder / name / str(seed))
+            at = moved if name == "allocated" else None
+            storage.write_json(kept[name], measure_burden(ground, chosen, model, at, seed))
+        for name, ones in arms.items():
+            found = {"burden": storage.read_json(kept[name], "a burden")}
+            ones.append(found if name == "before" else _read(folder / name / str(seed)) | found)
             task.advance()
-        readings.append(
-            storage.read_json(out / str(count) / f"reading-{seed}.json", "the readings")
-        )
+    readings = [
+        storage.read_json(folder / f"reading-{seed}.json", "the readings") for seed in study.seeds
+    ]
     return {"arms": arms, "readings": readings}
 
 
-def _burden(
-    path: Path, ground: Ground, chosen: Chosen, opened: Callable[[], tuple[Any, Any]], seed: int
-) -> dict[str, Any]:
-    """What was measured before, or is measured now."""
-    if not path.exists():
-        model, moved = opened()
-        storage.write_json(path, measure_burden(ground, chosen, model, moved, seed))
-    return storage.read_json(path, "a burden")
-
-
-def _about(folder: Path) -> dict[str, Any]:
-    return storage.read_json(folder / "run.json", "the run's description")["configuration"]
+def _load_trained(model: Any, folder: Path) -> None:
+    """Weights of the last update."""
+    about = storage.read_json(folder / "run.json", "the run's description")["configuration"]
+    state = Journal(folder, about).load()
+    assert state is not None, "a curve is written after the last checkpoint"
+    model.load_state_dict(state["program"]["module"])
+    model.eval()
 
 
 def _read(folder: Path) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -269,15 +269,7 @@ def coded(dictionary: Dictionary, rows: Activations) -> ByLatent:
     parts = [
         dictionary.code(x.to(dictionary.b_dec)).to("cpu") for x in chunks(rows, dictionary.latents)
     ]
-    return by_latent(_joined(parts))
-
-
-def _joined(parts: Sequence[SparseCode]) -> SparseCode:
-    """Codes of tokens that come one after another."""
-    counts = torch.cat([part.counts for part in parts])
-    offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-    indices = torch.cat([part.indices for part in parts])
-    return SparseCode(offsets, indices, torch.cat([p.values for p in parts]), parts[0].latents)
+    return by_latent(SparseCode.stacked(parts))
 
 
 def _kept(table: ConceptTable, folds: Folds, config: ProbingConfig) -> Kept:

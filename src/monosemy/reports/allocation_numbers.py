@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from monosemy.growth.burden import reach
+
 Report = Mapping[str, Any]
 
 # What is measured, in words, and whether less of it is less burden.
@@ -67,7 +69,10 @@ def summary(found: Report, count: str) -> list[tuple[str, dict[str, str]]]:
     levels = finals(trained["continued"])
     reached = {
         name: tokens_said(
-            [reach_of(one["curve"], level) for one, level in zip(ones, levels, strict=True)]
+            [
+                reach([(p["tokens"], p["heldout"]) for p in one["curve"]], level)
+                for one, level in zip(ones, levels, strict=True)
+            ]
         )
         for name, ones in trained.items()
     }
@@ -78,21 +83,6 @@ def summary(found: Report, count: str) -> list[tuple[str, dict[str, str]]]:
 def finals(ones: Sequence[Report]) -> list[float]:
     """The last held-out loss of each seed."""
     return [one["curve"][-1]["heldout"] for one in ones]
-
-
-def reach_of(curve: Sequence[Report], level: float) -> float | None:
-    """Tokens after which a loss, once above `level`, is at or below it to the end; linear between.
-
-    Training begins by going up (a fresh optimiser, a high rate), so the first reading says nothing.
-    """
-    points = [(point["tokens"], point["heldout"]) for point in curve]
-    above = max((place for place, (_, loss) in enumerate(points) if loss > level), default=-1)
-    if above == len(points) - 1:
-        return None
-    if above < 0:
-        return points[0][0]
-    (before, high), (after, low) = points[above], points[above + 1]
-    return before + (after - before) * (high - level) / (high - low)
 
 
 def mean(values: Sequence[float]) -> float:

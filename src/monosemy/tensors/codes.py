@@ -131,6 +131,15 @@ class SparseCode:
         return cls(offsets, torch.cat(moved)[order], values[order], latents)
 
     @classmethod
+    def stacked(cls, codes: Sequence[SparseCode]) -> SparseCode:
+        """Codes of the same latents as one: the tokens of each follow those before it."""
+        indices, values = (
+            torch.cat([getattr(code, name) for code in codes]) for name in ("indices", "values")
+        )
+        counts = torch.cat([code.counts for code in codes])
+        return cls(_bounds(counts), indices, values, codes[0].latents)
+
+    @classmethod
     def from_dense(cls, full: Float[Tensor, "token latent"]) -> SparseCode:
         """Keep the entries that are not zero."""
         return cls.from_mask(full != 0, full)

@@ -36,7 +36,7 @@ def keep_above(
     x: Tensor, W: Tensor, b: Tensor, floor: Float[Tensor, "latent"], propose: bool = False
 ) -> SparseCode:
     """Entries strictly above their latent's floor."""
-    return _joined([plain.keep_above(part, W, b, floor) for part in _parts(x, len(W))], len(W))
+    return SparseCode.stacked([plain.keep_above(part, W, b, floor) for part in _parts(x, len(W))])
 
 
 def keep_batch(
@@ -128,10 +128,3 @@ def _bags(indices: Tensor, values: Tensor, bounds: Tensor, matrix: Tensor) -> Te
 
 def _parts(x: Tensor, latents: int) -> Iterator[Tensor]:
     return iter(x.detach().split(max(1, _ENTRIES // latents)))
-
-
-def _joined(codes: list[SparseCode], latents: int) -> SparseCode:
-    counts = torch.cat([code.counts for code in codes])
-    offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
-    indices = torch.cat([code.indices for code in codes])
-    return SparseCode(offsets, indices, torch.cat([code.values for code in codes]), latents)

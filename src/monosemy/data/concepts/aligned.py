@@ -10,7 +10,8 @@ import scipy.sparse
 import torch
 
 from monosemy.data.concepts.sets import LAST, ConceptSet, ConceptSource, Mark
-from monosemy.data.labels.labelling import places
+from monosemy.data.labels.labelling import documents_of, places
+from monosemy.data.labels.sampling import evenly
 from monosemy.data.text import Corpus
 from monosemy.data.tokens import Contexts
 from monosemy.foundation.errors import UserError
@@ -66,13 +67,7 @@ def align(
     ------
     `UserError` where no token has any concept, and for contexts of another corpus.
     """
-    texts = {document.name: document for document in corpus.documents}
-    missing = [name for name in contexts.documents if name not in texts]
-    if missing:
-        raise UserError(
-            f"document {missing[0]!r} of these contexts is not in {corpus.name} ({corpus.split}); "
-            "align with the corpus that they were packed from"
-        )
+    texts = documents_of(corpus, contexts)
     rows, owner, strangers, done = list[np.ndarray](), list[np.ndarray](), 0, 0
     has, unsure = list[Pairs](), list[Pairs]()
     with progress.task("label tokens", len(contexts.documents), "documents") as task:
@@ -115,17 +110,7 @@ def spread(contexts: Contexts, table: ConceptTable, tokens: int) -> tuple[Contex
 
     The first so many tokens would be a few documents, and folds and intervals go by document.
     """
-    wanted = max(1, round(len(contexts) * tokens / max(contexts.tokens, 1)))
-    if wanted >= len(contexts):
-        return contexts, table
-    chosen = torch.arange(wanted) * len(contexts) // wanted
-    fewer = Contexts(
-        contexts.ids[chosen], contexts.document[chosen], contexts.offset[chosen],
-        contexts.kept[chosen], contexts.documents, contexts.origin,
-    )  # fmt: skip
-    inside = torch.zeros(len(contexts), dtype=torch.bool)
-    inside[chosen] = True
-    left = inside[:, None].expand_as(contexts.kept)[contexts.kept]
+    fewer, left = evenly(contexts, tokens)
     taken = left[table.rows]
     which = taken.numpy().nonzero()[0]
     return fewer, ConceptTable(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from monosemy.data.documents import Document
 from monosemy.data.labels.spans import FIRST, Hierarchy, Span
 from monosemy.data.text import Corpus
 from monosemy.data.tokens import NOWHERE, Contexts
@@ -63,13 +64,7 @@ def label(hierarchy: Hierarchy, corpus: Corpus, contexts: Contexts) -> Labels:
     ------
     `UserError` where no token gets any label, and for contexts of another corpus.
     """
-    texts = {document.name: document for document in corpus.documents}
-    missing = [name for name in contexts.documents if name not in texts]
-    if missing:
-        raise UserError(
-            f"document {missing[0]!r} of these contexts is not in {corpus.name} ({corpus.split}); "
-            "label the corpus that they were packed from"
-        )
+    texts = documents_of(corpus, contexts)
     found, strangers = list[tuple[int, int, str | None, str]](), 0
     for index, columns in places(contexts):
         document = texts[contexts.documents[index]]
@@ -85,6 +80,23 @@ def label(hierarchy: Hierarchy, corpus: Corpus, contexts: Contexts) -> Labels:
             f"{hierarchy.about}; name another (--hierarchy), or read more tokens"
         )
     return _labels(hierarchy.name, found, contexts.documents, strangers)
+
+
+def documents_of(corpus: Corpus, contexts: Contexts) -> dict[str, Document]:
+    """The documents that `contexts` were packed from, by name.
+
+    Errors
+    ------
+    `UserError` for contexts of another corpus.
+    """
+    texts = {document.name: document for document in corpus.documents}
+    missing = [name for name in contexts.documents if name not in texts]
+    if missing:
+        raise UserError(
+            f"document {missing[0]!r} of these contexts is not in {corpus.name} ({corpus.split}); "
+            "label the corpus that they were packed from"
+        )
+    return texts
 
 
 def joined(parts: Sequence[Labels]) -> Labels:

@@ -8,6 +8,7 @@ import torch
 
 from monosemy.data.labels.labelling import Labels
 from monosemy.data.tokens import Contexts
+from monosemy.tensors.axes import Bool, Tensor
 
 
 def spread(contexts: Contexts, labels: Labels, tokens: int) -> tuple[Contexts, Labels]:
@@ -17,9 +18,18 @@ def spread(contexts: Contexts, labels: Labels, tokens: int) -> tuple[Contexts, L
     nothing to draw from. Labels are made before, because a token's text ends where the next one
     begins.
     """
+    fewer, left = evenly(contexts, tokens)
+    place = left.cumsum(0) - 1
+    taken = left[labels.rows]
+    columns = {name: getattr(labels, name)[taken] for name in ("parent", "child", "document")}
+    return fewer, replace(labels, rows=place[labels.rows[taken]], **columns)
+
+
+def evenly(contexts: Contexts, tokens: int) -> tuple[Contexts, Bool[Tensor, "token"]]:
+    """Contexts of about `tokens` kept tokens that lie evenly over all; which kept tokens are left."""
     wanted = max(1, round(len(contexts) * tokens / max(contexts.tokens, 1)))
     if wanted >= len(contexts):
-        return contexts, labels
+        return contexts, torch.ones(contexts.tokens, dtype=torch.bool)
     chosen = torch.arange(wanted) * len(contexts) // wanted
     fewer = Contexts(
         contexts.ids[chosen], contexts.document[chosen], contexts.offset[chosen],
@@ -27,9 +37,4 @@ def spread(contexts: Contexts, labels: Labels, tokens: int) -> tuple[Contexts, L
     )  # fmt: skip
     inside = torch.zeros(len(contexts), dtype=torch.bool)
     inside[chosen] = True
-    # The place of each kept token among those that are left.
-    left = inside[:, None].expand_as(contexts.kept)[contexts.kept]
-    place = left.cumsum(0) - 1
-    taken = left[labels.rows]
-    columns = {name: getattr(labels, name)[taken] for name in ("parent", "child", "document")}
-    return fewer, replace(labels, rows=place[labels.rows[taken]], **columns)
+    return fewer, inside[:, None].expand_as(contexts.kept)[contexts.kept]
