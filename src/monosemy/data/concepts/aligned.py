@@ -111,6 +111,8 @@ def spread(contexts: Contexts, table: ConceptTable, tokens: int) -> tuple[Contex
     The first so many tokens would be a few documents, and folds and intervals go by document.
     """
     fewer, left = evenly(contexts, tokens)
+    if fewer is contexts:
+        return contexts, table
     taken = left[table.rows]
     which = taken.numpy().nonzero()[0]
     return fewer, ConceptTable(

@@ -19,6 +19,8 @@ def spread(contexts: Contexts, labels: Labels, tokens: int) -> tuple[Contexts, L
     begins.
     """
     fewer, left = evenly(contexts, tokens)
+    if fewer is contexts:
+        return contexts, labels
     place = left.cumsum(0) - 1
     taken = left[labels.rows]
     columns = {name: getattr(labels, name)[taken] for name in ("parent", "child", "document")}
